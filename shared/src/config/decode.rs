@@ -1,0 +1,523 @@
+//! Turns nodes into typed settings, and reports everything that does not fit.
+//!
+//! [`config_struct!`] declares a section: its keys, their defaults and their docs in one place.
+//! Unknown keys are errors; a null keeps the default.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::node::{Data, Node};
+use super::problems::{Path, Problems, nearest};
+use super::units;
+
+/// A type that a configuration value can become.
+pub trait Decode: Sized {
+    /// Reads `node`. `None` when something was wrong; then it was reported.
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self>;
+}
+
+/// A section of the configuration: a struct made by [`config_struct!`].
+pub trait Fields: Default {
+    /// Sets the field named `key`; `false` when there is none.
+    fn set(&mut self, key: &str, node: &Node, at: &Path<'_>, problems: &mut Problems) -> bool;
+
+    /// Adds the names of all fields.
+    fn keys(keys: &mut Vec<&'static str>);
+
+    /// Reads a mapping into a section that holds its defaults.
+    fn decode_fields(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut section = Self::default();
+        match &node.data {
+            Data::Null => Some(section),
+            Data::Map(entries) => {
+                let before = problems.errors().len();
+                for entry in entries {
+                    let at = at.key(&entry.key);
+                    // A null keeps the default; optional sections decide for themselves.
+                    if !section.set(&entry.key, &entry.value, &at, problems) {
+                        report_unknown_key::<Self>(&entry.key, &at, problems);
+                    }
+                }
+                (problems.errors().len() == before).then_some(section)
+            }
+            _ => expected("a map", node, at, problems),
+        }
+    }
+}
+
+fn report_unknown_key<S: Fields>(key: &str, at: &Path<'_>, problems: &mut Problems) {
+    let mut keys = Vec::new();
+    S::keys(&mut keys);
+    let hint = match nearest(key, keys.iter().copied()) {
+        Some(near) => format!(", did you mean \"{near}\"?"),
+        None => format!(" (valid keys: {})", keys.join(", ")),
+    };
+    problems.report(at, format!("unknown key{hint}"));
+}
+
+/// Reports that `node` is of the wrong kind.
+pub fn expected<T>(what: &str, node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<T> {
+    let found = match &node.text {
+        Some(text) if !matches!(node.data, Data::List(_) | Data::Map(_)) => {
+            format!("{} \"{text}\"", node.kind())
+        }
+        _ => node.kind().to_owned(),
+    };
+    problems.report(at, format!("expected {what}, got {found}"));
+    None
+}
+
+/// Declares a section of the configuration.
+///
+/// ```
+/// # use std::time::Duration;
+/// shared::config_struct! {
+///     /// How to wait.
+///     pub struct WaitConfig {
+///         /// How long to wait at first.
+///         pub initial_interval: Duration = Duration::from_secs(5),
+///         /// Whether to wait at all.
+///         pub enabled: bool = true,
+///     }
+/// }
+/// ```
+///
+/// Sections whose keys stand at the same level follow in a block of their own, behind the struct:
+/// `flatten { /// The client. pub client: GrpcClientConfig = GrpcClientConfig::default(), }`.
+#[macro_export]
+macro_rules! config_struct {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $( $(#[$field_meta:meta])* pub $field:ident : $type:ty = $default:expr, )*
+        }
+        $(flatten {
+            $( $(#[$flat_meta:meta])* pub $flat:ident : $flat_type:ty = $flat_default:expr, )*
+        })?
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone)]
+        $vis struct $name {
+            $( $(#[$field_meta])* pub $field: $type, )*
+            $($( $(#[$flat_meta])* pub $flat: $flat_type, )*)?
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $default, )* $($( $flat: $flat_default, )*)? }
+            }
+        }
+
+        impl $crate::config::Fields for $name {
+            #[allow(unused_variables, reason = "a section may have no keys")]
+            fn set(
+                &mut self,
+                key: &str,
+                node: &$crate::config::Node,
+                at: &$crate::config::Path<'_>,
+                problems: &mut $crate::config::Problems,
+            ) -> bool {
+                $(
+                    if key == $crate::config::key_name(stringify!($field)) {
+                        if let Some(value) =
+                            <$type as $crate::config::DecodeField>::decode_field(node, &self.$field, at, problems)
+                        {
+                            self.$field = value;
+                        }
+                        return true;
+                    }
+                )*
+                $($(
+                    if $crate::config::Fields::set(&mut self.$flat, key, node, at, problems) {
+                        return true;
+                    }
+                )*)?
+                false
+            }
+
+            #[allow(unused_variables, reason = "a section may have no keys")]
+            fn keys(keys: &mut Vec<&'static str>) {
+                $( keys.push($crate::config::key_name(stringify!($field))); )*
+                $($( <$flat_type as $crate::config::Fields>::keys(keys); )*)?
+            }
+        }
+
+        impl $crate::config::Decode for $name {
+            fn decode(
+                node: &$crate::config::Node,
+                at: &$crate::config::Path<'_>,
+                problems: &mut $crate::config::Problems,
+            ) -> Option<Self> {
+                <Self as $crate::config::Fields>::decode_fields(node, at, problems)
+            }
+        }
+    };
+}
+
+/// Declares an enum whose values are written as words.
+///
+/// ```
+/// shared::config_enum! {
+///     /// What a queue counts.
+///     pub enum Sizer {
+///         /// Requests.
+///         Requests = "requests",
+///         /// Bytes.
+///         Bytes = "bytes",
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! config_enum {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $( $(#[$variant_meta:meta])* $variant:ident = $word:literal $(| $alias:literal)*, )+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $( $(#[$variant_meta])* $variant, )+ }
+
+        impl $name {
+            /// The word for this value.
+            #[allow(dead_code, reason = "not every enum is written back")]
+            $vis const fn name(self) -> &'static str {
+                match self { $( Self::$variant => $word, )+ }
+            }
+        }
+
+        impl $crate::config::Decode for $name {
+            fn decode(
+                node: &$crate::config::Node,
+                at: &$crate::config::Path<'_>,
+                problems: &mut $crate::config::Problems,
+            ) -> Option<Self> {
+                let words = [$( $word ),+];
+                let text = match &node.data {
+                    $crate::config::Data::String(text) => text.as_str(),
+                    _ => node.text.as_deref().unwrap_or_default(),
+                };
+                match text {
+                    $( $word $(| $alias)* => Some(Self::$variant), )+
+                    _ => $crate::config::expected(
+                        &format!("one of {}", words.join(", ")), node, at, problems,
+                    ),
+                }
+            }
+        }
+    };
+}
+
+/// The key that a field stands for: `r#type` is `type`.
+pub fn key_name(field: &'static str) -> &'static str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
+/// How a field of a section is read: by default, a null keeps what it is.
+pub trait DecodeField: Sized {
+    /// Reads `node` into a field that now holds `current`.
+    fn decode_field(
+        node: &Node,
+        current: &Self,
+        at: &Path<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self>;
+}
+
+impl<T: Decode> DecodeField for T {
+    fn decode_field(
+        node: &Node,
+        _current: &Self,
+        at: &Path<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        match node.data {
+            Data::Null => None,
+            _ => T::decode(node, at, problems),
+        }
+    }
+}
+
+/// A section that may be absent.
+///
+/// Three states, as the Collector's `configoptional` has them: [`Section::none`] stays off when
+/// its key has no value and turns on with `key: {}`; [`Section::off`] turns on by the mere
+/// presence of its key; [`Section::on`] is on. `enabled: false` inside turns each off.
+/// Source: collector config/configoptional.
+#[derive(Debug, Clone)]
+pub struct Section<T> {
+    value: Option<T>,
+    null_turns_on: bool,
+}
+
+impl<T> Section<T> {
+    /// Off; a key without a value keeps it off.
+    pub fn none() -> Self {
+        Self { value: None, null_turns_on: false }
+    }
+
+    /// Off; the key's presence turns it on.
+    pub fn off() -> Self {
+        Self { value: None, null_turns_on: true }
+    }
+
+    /// On.
+    pub fn on(value: T) -> Self {
+        Self { value: Some(value), null_turns_on: true }
+    }
+
+    /// The section, if it is on.
+    pub fn as_ref(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    /// Whether it is on.
+    pub fn is_on(&self) -> bool {
+        self.value.is_some()
+    }
+}
+
+impl<T: Fields> DecodeField for Section<T> {
+    fn decode_field(
+        node: &Node,
+        current: &Self,
+        at: &Path<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let null_turns_on = current.null_turns_on;
+        let of = |value| Some(Section { value, null_turns_on });
+        match &node.data {
+            Data::Null if null_turns_on => of(Some(T::default())),
+            Data::Null => None,
+            Data::Map(entries) => {
+                let mut keys = Vec::new();
+                T::keys(&mut keys);
+                let mut node = node.clone();
+                if !keys.contains(&"enabled")
+                    && let Some(enabled) = entries.iter().find(|entry| entry.key == "enabled")
+                {
+                    let at = at.key("enabled");
+                    if !bool::decode(&enabled.value, &at, problems)? {
+                        return of(None);
+                    }
+                    if let Data::Map(entries) = &mut node.data {
+                        entries.retain(|entry| entry.key != "enabled");
+                    }
+                }
+                of(Some(T::decode_fields(&node, at, problems)?))
+            }
+            _ => expected("a map", node, at, problems),
+        }
+    }
+}
+
+impl Decode for bool {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match node.data {
+            Data::Bool(value) => Some(value),
+            _ => expected("true or false", node, at, problems),
+        }
+    }
+}
+
+macro_rules! decode_integer {
+    ($($type:ty),+) => {
+        $(
+            impl Decode for $type {
+                fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+                    let Data::Int(value) = node.data else {
+                        return expected("an integer", node, at, problems);
+                    };
+                    match <$type>::try_from(value) {
+                        Ok(value) => Some(value),
+                        Err(_) => {
+                            let (min, max) = (<$type>::MIN, <$type>::MAX);
+                            problems.report(at, format!("{value} is out of range ({min} to {max})"));
+                            None
+                        }
+                    }
+                }
+            }
+        )+
+    };
+}
+decode_integer!(u8, u16, u32, u64, usize, i32, i64);
+
+impl Decode for f64 {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match node.data {
+            #[allow(clippy::cast_precision_loss, reason = "settings are far below 2^53")]
+            Data::Int(value) => Some(value as f64),
+            Data::Float(value) => Some(value),
+            _ => expected("a number", node, at, problems),
+        }
+    }
+}
+
+impl Decode for String {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match &node.data {
+            Data::String(text) => Some(text.clone()),
+            Data::List(_) | Data::Map(_) => expected("a string", node, at, problems),
+            // A scalar of another kind keeps the text it was written as.
+            _ => Some(node.text.clone().unwrap_or_default()),
+        }
+    }
+}
+
+impl Decode for Duration {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match &node.data {
+            Data::String(text) => match units::parse_duration(text) {
+                Ok(duration) => Some(duration),
+                Err(error) => {
+                    problems.report(at, error.to_string());
+                    None
+                }
+            },
+            Data::Int(0) => Some(Duration::ZERO),
+            _ => expected("a duration such as 500ms, 10s or 1h30m", node, at, problems),
+        }
+    }
+}
+
+impl<T: Decode> Decode for Option<T> {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        T::decode(node, at, problems).map(Some)
+    }
+}
+
+impl<T: Decode> Decode for Box<T> {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        T::decode(node, at, problems).map(Box::new)
+    }
+}
+
+impl<T: Decode> Decode for Vec<T> {
+    /// A list; text is split at commas, as the Collector does.
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match &node.data {
+            Data::List(items) => {
+                let before = problems.errors().len();
+                let mut values = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    values.extend(T::decode(item, &at.index(index), problems));
+                }
+                (problems.errors().len() == before).then_some(values)
+            }
+            Data::String(text) => text
+                .split(',')
+                .map(|part| {
+                    let part = Node { data: Data::String(part.to_owned()), ..node.clone() };
+                    T::decode(&part, at, problems)
+                })
+                .collect(),
+            _ => expected("a list", node, at, problems),
+        }
+    }
+}
+
+impl<T: Decode> Decode for BTreeMap<String, T> {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Data::Map(entries) = &node.data else {
+            return expected("a map", node, at, problems);
+        };
+        let before = problems.errors().len();
+        let mut map = BTreeMap::new();
+        for entry in entries {
+            if let Some(value) = T::decode(&entry.value, &at.key(&entry.key), problems) {
+                map.insert(entry.key.clone(), value);
+            }
+        }
+        (problems.errors().len() == before).then_some(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Entry;
+
+    config_struct! {
+        struct Inner {
+            pub size: u32 = 7,
+        }
+    }
+
+    config_struct! {
+        struct Outer {
+            pub wait: Duration = Duration::from_secs(1),
+            pub r#type: String = String::new(),
+            pub none: Section<Inner> = Section::none(),
+            pub off: Section<Inner> = Section::off(),
+            pub on: Section<Inner> = Section::on(Inner::default()),
+        }
+        flatten {
+            pub inner: Inner = Inner::default(),
+        }
+    }
+
+    fn map(entries: Vec<(&str, Data)>) -> Data {
+        let entry = |(key, data): (&str, Data)| Entry {
+            key: key.to_owned(),
+            place: crate::config::Place::default(),
+            value: Node::new(data),
+        };
+        Data::Map(entries.into_iter().map(entry).collect())
+    }
+
+    fn decode(data: Data) -> Result<Outer, Vec<String>> {
+        let mut problems = Problems::default();
+        let outer = Outer::decode(&Node::new(data), &Path::ROOT.key("outer"), &mut problems);
+        outer.ok_or_else(|| problems.errors().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn keys_are_set_and_the_rest_keeps_its_default() {
+        let data = map(vec![
+            ("wait", Data::String("2m".into())),
+            ("type", Data::String("x".into())),
+            ("size", Data::Int(9)),
+        ]);
+        let outer = decode(data).unwrap();
+        assert_eq!(outer.wait, Duration::from_secs(120));
+        assert_eq!((outer.r#type.as_str(), outer.inner.size), ("x", 9));
+    }
+
+    #[test]
+    fn optional_sections_have_three_states() {
+        let state = |data: Option<fn() -> Data>| {
+            let keys = ["none", "off", "on"];
+            let entries = data.into_iter().flat_map(|data| keys.map(|key| (key, data())));
+            let outer = decode(map(entries.collect())).unwrap();
+            [outer.none.is_on(), outer.off.is_on(), outer.on.is_on()]
+        };
+        assert_eq!(state(None), [false, false, true]);
+        assert_eq!(state(Some(|| Data::Null)), [false, true, true]);
+        assert_eq!(state(Some(|| map(vec![]))), [true, true, true]);
+        assert_eq!(state(Some(|| map(vec![("enabled", Data::Bool(false))]))), [false; 3]);
+        assert_eq!(state(Some(|| map(vec![("enabled", Data::Bool(true))]))), [true; 3]);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let data = map(vec![
+            ("wiat", Data::Int(1)),
+            ("wait", Data::String("5 parsecs".into())),
+            ("size", Data::Int(-1)),
+            ("on", map(vec![("siez", Data::Int(1))])),
+        ]);
+        let problems = decode(data).unwrap_err();
+        let starts = [
+            "outer::wiat: unknown key, did you mean \"wait\"?",
+            "outer::wait: \"5 parsecs\" is not a duration",
+            "outer::size: -1 is out of range",
+            "outer::on::siez: unknown key, did you mean \"size\"?",
+        ];
+        assert_eq!(problems.len(), starts.len(), "{problems:?}");
+        for (problem, start) in problems.iter().zip(starts) {
+            assert!(problem.starts_with(start), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The one seam between components: a consumer takes a batch, or hands back what it did not take.
+//!
+//! The result is the acknowledgement, end to end: a receiver answers its client with what the
+//! last consumer of its pipeline answered.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use crate::batch::Batch;
+
+/// Takes batches: a processor, a connector or an exporter.
+#[async_trait]
+pub trait Consumer: Send + Sync {
+    /// Takes responsibility for `batch`, or hands back what was not taken.
+    ///
+    /// # Errors
+    /// [`Rejected`] with the part of the batch that was not taken.
+    async fn consume(&self, batch: Batch) -> Result<(), Rejected>;
+
+    /// Flushes what is held, until `deadline`; what is still held then is counted as lost.
+    ///
+    /// Called once, upstream first; no batch comes after it.
+    async fn shutdown(&self, _deadline: Instant) {}
+}
+
+/// The next consumer of a pipeline.
+pub type Next = Arc<dyn Consumer>;
+
+/// How final a rejection is, from worst to mildest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectedKind {
+    /// Can never succeed; the batch is to be dropped.
+    Permanent,
+    /// Was tried and failed for now.
+    Retryable,
+    /// Was not tried: no room, no backend, stopping.
+    Refused,
+}
+
+/// A batch that was not taken, and why.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    /// What was not taken: less than was sent, if a part got through.
+    pub batch: Batch,
+    /// Whether trying again can help.
+    pub kind: RejectedKind,
+    /// For people; names no host and no file, since it goes to the sender.
+    pub reason: Cow<'static, str>,
+    /// How long to wait before the next try, if it is known.
+    pub retry_after: Option<Duration>,
+    /// The peer's gRPC code, to pass on.
+    pub code: Option<u8>,
+}
+
+impl Rejected {
+    /// A batch that was not tried.
+    pub fn refused(batch: Batch, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(batch, RejectedKind::Refused, reason)
+    }
+
+    /// A batch that was tried and failed for now.
+    pub fn retryable(batch: Batch, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(batch, RejectedKind::Retryable, reason)
+    }
+
+    /// A batch that can never succeed.
+    pub fn permanent(batch: Batch, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(batch, RejectedKind::Permanent, reason)
+    }
+
+    fn new(batch: Batch, kind: RejectedKind, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { batch, kind, reason: reason.into(), retry_after: None, code: None }
+    }
+
+    /// The same, to be tried again after `delay`.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// The same, with the peer's gRPC code.
+    #[must_use]
+    pub fn code(mut self, code: u8) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// Joins the rejections of a batch's parts.
+    ///
+    /// What can be retried is handed back; permanent parts are dropped here, since they were
+    /// counted where they failed, and the whole is permanent only if every part was. The longest
+    /// delay counts.
+    pub fn merge(parts: Vec<Rejected>) -> Option<Rejected> {
+        let worst = parts.iter().map(|part| part.kind).max()?;
+        let mut kept: Vec<Rejected> = parts
+            .into_iter()
+            .filter(|part| worst == RejectedKind::Permanent || part.kind != RejectedKind::Permanent)
+            .collect();
+        let mut merged = kept.pop()?;
+        let mut batches = vec![merged.batch];
+        for part in kept {
+            merged.kind = merged.kind.min(part.kind);
+            merged.retry_after = merged.retry_after.max(part.retry_after);
+            batches.push(part.batch);
+        }
+        merged.batch = Batch::concat_all(batches).expect("at least one part was kept");
+        Some(merged)
+    }
+}
+
+impl std::fmt::Display for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// Hands every batch to several consumers, one after the other.
+///
+/// Every branch is called even after one rejected; then the whole batch is handed back with the
+/// mildest reason, so a sender that retries reaches all branches again, as in the Collector.
+/// Source: collector internal/fanoutconsumer.
+pub struct FanOut {
+    branches: Vec<Next>,
+}
+
+impl FanOut {
+    /// One consumer for several; a single branch is returned as it is.
+    pub fn of(mut branches: Vec<Next>) -> Next {
+        match branches.len() {
+            1 => branches.remove(0),
+            _ => Arc::new(Self { branches }),
+        }
+    }
+}
+
+#[async_trait]
+impl Consumer for FanOut {
+    async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
+        let mut first: Option<Rejected> = None;
+        for branch in &self.branches {
+            if let Err(rejected) = branch.consume(batch.clone()).await {
+                first = Some(match first {
+                    Some(first) if first.kind >= rejected.kind => first,
+                    _ => rejected,
+                });
+            }
+        }
+        match first {
+            None => Ok(()),
+            Some(rejected) => Err(Rejected { batch, ..rejected }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Signal, Writer};
+
+    fn batch(spans: usize) -> Batch {
+        let mut writer = Writer::new();
+        writer.message(1, |entry| {
+            entry.message(2, |scope| {
+                for _ in 0..spans {
+                    scope.message(2, |span| span.bytes(5, b"name"));
+                }
+            });
+        });
+        Batch::parse(Signal::Traces, writer.into_vec().into()).unwrap()
+    }
+
+    #[test]
+    fn a_permanent_part_does_not_poison_the_others() {
+        let merged = Rejected::merge(vec![
+            Rejected::permanent(batch(1), "bad"),
+            Rejected::retryable(batch(2), "later").retry_after(Duration::from_secs(3)),
+            Rejected::refused(batch(4), "full").retry_after(Duration::from_secs(1)),
+        ])
+        .unwrap();
+        assert_eq!(merged.batch.items(), 6);
+        assert_eq!(merged.kind, RejectedKind::Retryable);
+        assert_eq!(merged.retry_after, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn all_permanent_is_permanent() {
+        let parts = vec![Rejected::permanent(batch(1), "a"), Rejected::permanent(batch(1), "b")];
+        let merged = Rejected::merge(parts).unwrap();
+        assert_eq!((merged.kind, merged.batch.items()), (RejectedKind::Permanent, 2));
+        assert!(Rejected::merge(Vec::new()).is_none());
+    }
+}

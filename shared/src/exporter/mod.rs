@@ -1,0 +1,1 @@
+//! Exporters that both tiers know, other than OTLP.

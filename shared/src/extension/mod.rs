@@ -1,0 +1,1 @@
+//! Extensions that both tiers know.

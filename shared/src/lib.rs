@@ -1,0 +1,30 @@
+//! What both tiers of Tailrace stand on.
+//!
+//! In reading order: [`wire`] reads and writes OTLP as bytes; a [`batch`] is such bytes, checked
+//! once; [`consumer`] is the one seam between components; [`config`], [`telemetry`] and
+//! [`clock`] are leaves. On these stand [`queue`], [`processor`], [`exporter`], [`transport`],
+//! [`otlp`], [`membership`] and [`extension`]; [`service`] makes a process of them.
+
+pub mod wire;
+
+pub mod batch;
+pub mod consumer;
+
+pub mod clock;
+pub mod config;
+pub mod telemetry;
+
+pub mod exporter;
+pub mod extension;
+pub mod membership;
+pub mod otlp;
+pub mod processor;
+pub mod queue;
+pub mod transport;
+
+pub mod service;
+
+pub use batch::Batch;
+pub use consumer::{Consumer, FanOut, Next, Rejected, RejectedKind};
+pub use metrics;
+pub use wire::Signal;

@@ -1,0 +1,448 @@
+//! Component types: what a section of the configuration must be able to do to become part of a
+//! pipeline, and the explicit list of those that a binary knows.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use crate::config::{Decode, Node, Path, Problems};
+use crate::consumer::Next;
+use crate::wire::Signal;
+
+/// The five kinds of components, named as their sections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Takes data in.
+    Receiver,
+    /// Changes or holds data.
+    Processor,
+    /// Sends data out.
+    Exporter,
+    /// Ends one pipeline and begins another.
+    Connector,
+    /// Serves the process, not the data.
+    Extension,
+}
+
+impl Kind {
+    /// The section of the configuration: `receivers`.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Kind::Receiver => "receivers",
+            Kind::Processor => "processors",
+            Kind::Exporter => "exporters",
+            Kind::Connector => "connectors",
+            Kind::Extension => "extensions",
+        }
+    }
+
+    /// The word for one of them: `receiver`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Receiver => "receiver",
+            Kind::Processor => "processor",
+            Kind::Exporter => "exporter",
+            Kind::Connector => "connector",
+            Kind::Extension => "extension",
+        }
+    }
+}
+
+/// A component's id as it is configured: `type` or `type/name`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ComponentId {
+    /// The type as it is written, which may be an old spelling.
+    pub kind: String,
+    /// The part behind the slash.
+    pub name: Option<String>,
+}
+
+impl ComponentId {
+    /// Reads `type` or `type/name`.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the user. Source: collector component/identifiable.go.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (kind, name) = match text.split_once('/') {
+            Some((kind, name)) => (kind.trim(), Some(name.trim())),
+            None => (text.trim(), None),
+        };
+        if kind.is_empty() {
+            return Err(match name {
+                None => "id must not be empty".to_owned(),
+                Some(_) => format!("in {text:?} id: the part before / should not be empty"),
+            });
+        }
+        if name == Some("") {
+            return Err(format!("in {text:?} id: the part after / should not be empty"));
+        }
+        let valid_kind = kind.len() <= 63
+            && kind.starts_with(|c: char| c.is_ascii_alphabetic())
+            && kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !valid_kind {
+            return Err(format!("invalid character(s) in type {kind:?}"));
+        }
+        if let Some(name) = name
+            && (name.chars().count() > 1024
+                || name.chars().any(|c| c.is_control() || c.is_whitespace()))
+        {
+            return Err(format!("invalid character(s) in name {name:?}"));
+        }
+        Ok(Self { kind: kind.to_owned(), name: name.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for ComponentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        match &self.name {
+            Some(name) => write!(f, "/{name}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Items that were accepted and then given up, over the life of the process.
+///
+/// A clean stop exits with 0 only if nothing was lost while stopping.
+#[derive(Debug, Default)]
+pub struct Losses(AtomicU64);
+
+impl Losses {
+    /// Notes `items` as lost.
+    pub fn add(&self, items: usize) {
+        self.0.fetch_add(items as u64, Ordering::Relaxed);
+    }
+
+    /// Items lost so far.
+    pub fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a component is told when it is built.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Its id.
+    pub id: ComponentId,
+    /// The signal of its pipeline; for a connector, of the pipeline that it ends.
+    pub signal: Signal,
+    /// For a connector, the signal of the pipeline that it begins; else as `signal`.
+    pub output: Signal,
+    /// Where it notes what it accepted and then gave up.
+    pub losses: Arc<Losses>,
+    /// A stable name of this process among its peers: configured, else the host's.
+    pub instance: Arc<str>,
+}
+
+/// Why a component could not be built; the text is fit for a user.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BuildError(pub String);
+
+impl BuildError {
+    /// An error with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// A receiver's next consumers, one for each signal that has a pipeline.
+pub type Outputs = BTreeMap<Signal, Next>;
+
+/// A receiver's section of the configuration.
+#[async_trait]
+pub trait ReceiverConfig: Decode + Default + Send + Sync + 'static {
+    /// Type as configured.
+    const TYPE: &'static str;
+    /// Older spellings of the type.
+    const ALIASES: &'static [&'static str] = &[];
+    /// Signals it can give.
+    const SIGNALS: &'static [Signal];
+    /// Reports everything that is wrong. Does no I/O.
+    fn validate(&self, _at: &Path<'_>, _problems: &mut Problems) {}
+    /// Binds its ports and begins to serve in the background.
+    async fn start(&self, ctx: &Context, outputs: Outputs)
+    -> Result<Box<dyn Receiver>, BuildError>;
+}
+
+/// A receiver that serves.
+#[async_trait]
+pub trait Receiver: Send + Sync {
+    /// The addresses it listens on, with the ports that were really bound.
+    fn addresses(&self) -> Vec<SocketAddr>;
+    /// Takes nothing new and answers what was begun, until `deadline`.
+    async fn shutdown(self: Box<Self>, deadline: Instant);
+}
+
+/// A processor's section of the configuration. One is built for each pipeline.
+pub trait ProcessorConfig: Decode + Default + Send + Sync + 'static {
+    /// Type as configured.
+    const TYPE: &'static str;
+    /// Older spellings of the type.
+    const ALIASES: &'static [&'static str] = &[];
+    /// Signals it can process.
+    const SIGNALS: &'static [Signal];
+    /// Reports everything that is wrong. Does no I/O.
+    fn validate(&self, _at: &Path<'_>, _problems: &mut Problems) {}
+    /// Makes the consumer that hands on to `next`. Called within the runtime.
+    fn build(&self, ctx: &Context, next: Next) -> Result<Next, BuildError>;
+}
+
+/// A connector's section of the configuration. One is built for each pair of signals in use.
+pub trait ConnectorConfig: Decode + Default + Send + Sync + 'static {
+    /// Type as configured.
+    const TYPE: &'static str;
+    /// Older spellings of the type.
+    const ALIASES: &'static [&'static str] = &[];
+    /// Pairs of signals: of the pipeline it ends and of the one it begins.
+    const SIGNALS: &'static [(Signal, Signal)];
+    /// Reports everything that is wrong. Does no I/O.
+    fn validate(&self, _at: &Path<'_>, _problems: &mut Problems) {}
+    /// Makes the consumer that hands on to `next`. Called within the runtime.
+    fn build(&self, ctx: &Context, next: Next) -> Result<Next, BuildError>;
+}
+
+/// An exporter's section of the configuration. One is built for each signal in use.
+pub trait ExporterConfig: Decode + Default + Send + Sync + 'static {
+    /// Type as configured.
+    const TYPE: &'static str;
+    /// Older spellings of the type.
+    const ALIASES: &'static [&'static str] = &[];
+    /// Signals it can export.
+    const SIGNALS: &'static [Signal];
+    /// Reports everything that is wrong. Does no I/O.
+    fn validate(&self, _at: &Path<'_>, _problems: &mut Problems) {}
+    /// Makes the consumer. Called within the runtime; may touch the world.
+    fn build(&self, ctx: &Context) -> Result<Next, BuildError>;
+}
+
+/// An extension's section of the configuration.
+#[async_trait]
+pub trait ExtensionConfig: Decode + Default + Send + Sync + 'static {
+    /// Type as configured.
+    const TYPE: &'static str;
+    /// Older spellings of the type.
+    const ALIASES: &'static [&'static str] = &[];
+    /// Reports everything that is wrong. Does no I/O.
+    fn validate(&self, _at: &Path<'_>, _problems: &mut Problems) {}
+    /// Begins to serve in the background.
+    async fn start(&self, id: &ComponentId) -> Result<Box<dyn Extension>, BuildError>;
+}
+
+/// An extension that serves.
+#[async_trait]
+pub trait Extension: Send + Sync {
+    /// All pipelines run.
+    fn ready(&self) {}
+    /// The process is about to stop.
+    fn not_ready(&self) {}
+    /// Ends it.
+    async fn shutdown(self: Box<Self>);
+}
+
+/// A component type that a binary knows.
+pub struct Factory {
+    /// Kind of component.
+    pub kind: Kind,
+    /// Type as configured.
+    pub type_name: &'static str,
+    /// Older spellings of the type.
+    pub aliases: &'static [&'static str],
+    /// Pairs of signals in and out; the two are the same for all but connectors. None for
+    /// extensions.
+    pub signals: Vec<(Signal, Signal)>,
+    /// Reads and validates a section.
+    pub decode: fn(&Node, &Path<'_>, &mut Problems) -> Option<Section>,
+}
+
+/// A section that was read, able to become a component of its kind.
+pub struct Section(Arc<dyn AnySection>);
+
+/// A section of any kind; each kind has the one method it needs.
+#[async_trait]
+trait AnySection: Any + Send + Sync {
+    async fn receiver(&self, _: &Context, _: Outputs) -> Result<Box<dyn Receiver>, BuildError> {
+        unreachable!("only asked of receivers")
+    }
+    fn processor(&self, _: &Context, _: Next) -> Result<Next, BuildError> {
+        unreachable!("only asked of processors")
+    }
+    fn connector(&self, _: &Context, _: Next) -> Result<Next, BuildError> {
+        unreachable!("only asked of connectors")
+    }
+    fn exporter(&self, _: &Context) -> Result<Next, BuildError> {
+        unreachable!("only asked of exporters")
+    }
+    async fn extension(&self, _: &ComponentId) -> Result<Box<dyn Extension>, BuildError> {
+        unreachable!("only asked of extensions")
+    }
+}
+
+impl Section {
+    /// Starts a receiver.
+    pub async fn start_receiver(
+        &self,
+        ctx: &Context,
+        outputs: Outputs,
+    ) -> Result<Box<dyn Receiver>, BuildError> {
+        self.0.receiver(ctx, outputs).await
+    }
+
+    /// Builds a processor.
+    pub fn build_processor(&self, ctx: &Context, next: Next) -> Result<Next, BuildError> {
+        self.0.processor(ctx, next)
+    }
+
+    /// Builds a connector.
+    pub fn build_connector(&self, ctx: &Context, next: Next) -> Result<Next, BuildError> {
+        self.0.connector(ctx, next)
+    }
+
+    /// Builds an exporter.
+    pub fn build_exporter(&self, ctx: &Context) -> Result<Next, BuildError> {
+        self.0.exporter(ctx)
+    }
+
+    /// Starts an extension.
+    pub async fn start_extension(
+        &self,
+        id: &ComponentId,
+    ) -> Result<Box<dyn Extension>, BuildError> {
+        self.0.extension(id).await
+    }
+}
+
+struct Of<C, const KIND: u8>(C);
+
+#[async_trait]
+impl<C: ReceiverConfig> AnySection for Of<C, 0> {
+    async fn receiver(
+        &self,
+        ctx: &Context,
+        outputs: Outputs,
+    ) -> Result<Box<dyn Receiver>, BuildError> {
+        self.0.start(ctx, outputs).await
+    }
+}
+impl<C: ProcessorConfig> AnySection for Of<C, 1> {
+    fn processor(&self, ctx: &Context, next: Next) -> Result<Next, BuildError> {
+        self.0.build(ctx, next)
+    }
+}
+impl<C: ExporterConfig> AnySection for Of<C, 2> {
+    fn exporter(&self, ctx: &Context) -> Result<Next, BuildError> {
+        self.0.build(ctx)
+    }
+}
+impl<C: ConnectorConfig> AnySection for Of<C, 3> {
+    fn connector(&self, ctx: &Context, next: Next) -> Result<Next, BuildError> {
+        self.0.build(ctx, next)
+    }
+}
+#[async_trait]
+impl<C: ExtensionConfig> AnySection for Of<C, 4> {
+    async fn extension(&self, id: &ComponentId) -> Result<Box<dyn Extension>, BuildError> {
+        self.0.start(id).await
+    }
+}
+
+/// Reads a section, then lets it check itself.
+fn decode<C: Decode + Default>(
+    node: &Node,
+    at: &Path<'_>,
+    problems: &mut Problems,
+    validate: impl FnOnce(&C, &Path<'_>, &mut Problems),
+) -> Option<C> {
+    let section = match node.is_null() {
+        true => C::default(),
+        false => C::decode(node, at, problems)?,
+    };
+    validate(&section, at, problems);
+    Some(section)
+}
+
+/// The component types that a binary knows, and those that its sibling has instead.
+#[derive(Default)]
+pub struct Registry {
+    factories: Vec<Factory>,
+    elsewhere: Vec<(Kind, &'static str, &'static str)>,
+}
+
+/// A method of [`Registry`] that adds a component type of one kind.
+macro_rules! register {
+    ($(#[$doc:meta])* $method:ident, $config:ident, $kind:ident, $number:literal, $pairs:expr) => {
+        $(#[$doc])*
+        #[must_use]
+        pub fn $method<C: $config>(mut self) -> Self {
+            self.factories.push(Factory {
+                kind: Kind::$kind,
+                type_name: C::TYPE,
+                aliases: C::ALIASES,
+                signals: $pairs,
+                decode: |node, at, problems| {
+                    let section = decode::<C>(node, at, problems, C::validate)?;
+                    Some(Section(Arc::new(Of::<C, $number>(section))))
+                },
+            });
+            self
+        }
+    };
+}
+
+fn same(signals: &[Signal]) -> Vec<(Signal, Signal)> {
+    signals.iter().map(|signal| (*signal, *signal)).collect()
+}
+
+impl Registry {
+    /// A registry that knows nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    register!(/// Adds a receiver type.
+        receiver, ReceiverConfig, Receiver, 0, same(C::SIGNALS));
+    register!(/// Adds a processor type.
+        processor, ProcessorConfig, Processor, 1, same(C::SIGNALS));
+    register!(/// Adds an exporter type.
+        exporter, ExporterConfig, Exporter, 2, same(C::SIGNALS));
+    register!(/// Adds a connector type.
+        connector, ConnectorConfig, Connector, 3, C::SIGNALS.to_vec());
+    register!(/// Adds an extension type.
+        extension, ExtensionConfig, Extension, 4, Vec::new());
+
+    /// Notes that the component `type_name` is known to the tier `tier`, so that an error can
+    /// say so.
+    #[must_use]
+    pub fn elsewhere(mut self, kind: Kind, type_name: &'static str, tier: &'static str) -> Self {
+        self.elsewhere.push((kind, type_name, tier));
+        self
+    }
+
+    /// The component type of this kind and name, also by an older spelling.
+    pub fn find(&self, kind: Kind, type_name: &str) -> Option<&Factory> {
+        self.factories.iter().find(|factory| {
+            factory.kind == kind
+                && (factory.type_name == type_name || factory.aliases.contains(&type_name))
+        })
+    }
+
+    /// All component types, in the order they were added.
+    pub fn factories(&self) -> &[Factory] {
+        &self.factories
+    }
+
+    /// The tier that has the component instead, if one has.
+    pub fn tier_of(&self, kind: Kind, type_name: &str) -> Option<&'static str> {
+        self.elsewhere
+            .iter()
+            .find(|(other, name, _)| *other == kind && *name == type_name)
+            .map(|(_, _, tier)| *tier)
+    }
+}

@@ -1,0 +1,8 @@
+//! Makes a running process out of components and a configuration.
+
+pub mod factory;
+
+pub use factory::{
+    BuildError, ComponentId, ConnectorConfig, Context, ExporterConfig, Extension, ExtensionConfig,
+    Kind, Losses, Outputs, ProcessorConfig, Receiver, ReceiverConfig, Registry,
+};

@@ -1,0 +1,159 @@
+//! Attributes and their values, read in place.
+
+use super::field::{Fields, Value};
+
+/// A value of an attribute or a log body, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AnyValue<'a> {
+    /// No value was set.
+    Empty,
+    /// UTF-8 by contract; not checked.
+    String(&'a [u8]),
+    /// A boolean.
+    Bool(bool),
+    /// A signed integer.
+    Int(i64),
+    /// A double.
+    Double(f64),
+    /// The `ArrayValue` message; [`AnyValue::elements`] reads it.
+    Array(&'a [u8]),
+    /// The `KeyValueList` message; [`Attributes::of_list`] reads it.
+    KeyValues(&'a [u8]),
+    /// Opaque bytes.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> AnyValue<'a> {
+    /// Reads an `AnyValue` message. Of several values the last one counts.
+    pub fn read(message: &'a [u8]) -> Self {
+        let mut value = AnyValue::Empty;
+        for field in Fields::new(message) {
+            value = match (field.number, field.value) {
+                (1, Value::Bytes(text)) => AnyValue::String(text),
+                (2, Value::Varint(bits)) => AnyValue::Bool(bits != 0),
+                (3, Value::Varint(bits)) => AnyValue::Int(bits.cast_signed()),
+                (4, Value::Fixed64(bits)) => AnyValue::Double(f64::from_bits(bits)),
+                (5, Value::Bytes(array)) => AnyValue::Array(array),
+                (6, Value::Bytes(list)) => AnyValue::KeyValues(list),
+                (7, Value::Bytes(bytes)) => AnyValue::Bytes(bytes),
+                _ => value,
+            };
+        }
+        value
+    }
+
+    /// The text of a string value, else nothing.
+    #[inline]
+    pub fn as_string(self) -> Option<&'a [u8]> {
+        match self {
+            AnyValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements of an `ArrayValue` message, as given by [`AnyValue::Array`].
+    pub fn elements(array: &'a [u8]) -> impl Iterator<Item = AnyValue<'a>> {
+        Fields::new(array)
+            .filter(|field| field.number == 1)
+            .filter_map(|field| field.value.bytes())
+            .map(AnyValue::read)
+    }
+}
+
+/// The `KeyValue` entries that a message holds under one field number.
+#[derive(Debug, Clone)]
+pub struct Attributes<'a> {
+    fields: Fields<'a>,
+    number: u32,
+}
+
+impl<'a> Attributes<'a> {
+    /// The attributes of `message` under `number`: 1 in a resource, 3 in a scope, 9 in a span.
+    #[inline]
+    pub fn new(message: &'a [u8], number: u32) -> Self {
+        Self { fields: Fields::new(message), number }
+    }
+
+    /// The entries of a `KeyValueList` message, as given by [`AnyValue::KeyValues`].
+    pub fn of_list(list: &'a [u8]) -> Self {
+        Self::new(list, 1)
+    }
+
+    /// The first value under `key`.
+    pub fn get(self, key: &[u8]) -> Option<AnyValue<'a>> {
+        let mut attributes = self;
+        while let Some(entry) = attributes.next_entry() {
+            let (name, value) = split_entry(entry);
+            if name == key {
+                return Some(value.map_or(AnyValue::Empty, AnyValue::read));
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn next_entry(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let field = self.fields.next()?;
+            if field.number == self.number
+                && let Value::Bytes(entry) = field.value
+            {
+                return Some(entry);
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a [u8], AnyValue<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, value) = split_entry(self.next_entry()?);
+        Some((key, value.map_or(AnyValue::Empty, AnyValue::read)))
+    }
+}
+
+/// Reads a `KeyValue` message into its key and its value's message.
+#[inline]
+fn split_entry(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let (mut key, mut value) = (&[][..], None);
+    for field in Fields::new(entry) {
+        match (field.number, field.value) {
+            (1, Value::Bytes(bytes)) => key = bytes,
+            (2, Value::Bytes(bytes)) => value = Some(bytes),
+            _ => {}
+        }
+    }
+    (key, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Writer;
+
+    fn resource() -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.string_attribute(1, b"service.name", b"checkout");
+        writer.int_attribute(1, b"process.pid", -42);
+        writer.into_vec()
+    }
+
+    #[test]
+    fn attributes_are_found_by_key() {
+        let resource = resource();
+        let get = |key: &[u8]| Attributes::new(&resource, 1).get(key);
+        assert_eq!(get(b"service.name"), Some(AnyValue::String(b"checkout")));
+        assert_eq!(get(b"process.pid"), Some(AnyValue::Int(-42)));
+        assert_eq!(get(b"absent"), None);
+    }
+
+    #[test]
+    fn of_two_entries_with_one_key_the_first_counts() {
+        let mut writer = Writer::new();
+        writer.string_attribute(1, b"k", b"first");
+        writer.string_attribute(1, b"k", b"second");
+        let message = writer.into_vec();
+        assert_eq!(Attributes::new(&message, 1).get(b"k"), Some(AnyValue::String(b"first")));
+    }
+}

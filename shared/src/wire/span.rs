@@ -1,0 +1,169 @@
+//! Spans, read in place.
+
+use super::attribute::{AnyValue, Attributes};
+use super::export::Layout;
+use super::field::{Fields, Value};
+
+/// A span's status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatusCode {
+    /// The default; also every value that OTLP does not define.
+    #[default]
+    Unset,
+    /// The operation was validated as successful.
+    Ok,
+    /// The operation failed.
+    Error,
+}
+
+/// A span's scalar fields, borrowed, read in one pass.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Span<'a> {
+    /// 16 bytes, or none.
+    pub trace_id: &'a [u8],
+    /// 8 bytes, or none.
+    pub span_id: &'a [u8],
+    /// 8 bytes, or none; a root has none or eight zeros.
+    pub parent_span_id: &'a [u8],
+    /// The W3C tracestate header as it was written.
+    pub trace_state: &'a [u8],
+    /// UTF-8 by contract; not checked.
+    pub name: &'a [u8],
+    /// `SpanKind` as its number.
+    pub kind: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub end_ns: u64,
+    /// W3C flags and OTLP's own above them.
+    pub flags: u32,
+    /// The `Status` message.
+    pub status: &'a [u8],
+    /// The whole span.
+    pub raw: &'a [u8],
+}
+
+impl<'a> Span<'a> {
+    /// Reads a `Span` message; of a field that occurs twice the last one counts.
+    #[inline]
+    pub fn read(raw: &'a [u8]) -> Self {
+        let mut span = Self { raw, ..Self::default() };
+        for field in Fields::new(raw) {
+            match (field.number, field.value) {
+                (1, Value::Bytes(bytes)) => span.trace_id = bytes,
+                (2, Value::Bytes(bytes)) => span.span_id = bytes,
+                (3, Value::Bytes(bytes)) => span.trace_state = bytes,
+                (4, Value::Bytes(bytes)) => span.parent_span_id = bytes,
+                (5, Value::Bytes(bytes)) => span.name = bytes,
+                (6, Value::Varint(kind)) => span.kind = kind,
+                (7, Value::Fixed64(nanos)) => span.start_ns = nanos,
+                (8, Value::Fixed64(nanos)) => span.end_ns = nanos,
+                (15, Value::Bytes(bytes)) => span.status = bytes,
+                (16, Value::Fixed32(flags)) => span.flags = flags,
+                _ => {}
+            }
+        }
+        span
+    }
+
+    /// The span's attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.raw, 9)
+    }
+
+    /// The first attribute under `key`.
+    pub fn attribute(&self, key: &[u8]) -> Option<AnyValue<'a>> {
+        self.attributes().get(key)
+    }
+
+    /// The `Event` messages.
+    pub fn events(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
+        Fields::new(self.raw)
+            .filter(|field| field.number == 11)
+            .filter_map(|field| field.value.bytes())
+    }
+
+    /// The status code; unset if there is no status.
+    pub fn status_code(&self) -> StatusCode {
+        let code = Fields::new(self.status)
+            .filter(|field| field.number == 3)
+            .filter_map(|field| match field.value {
+                Value::Varint(code) => Some(code),
+                _ => None,
+            })
+            .last();
+        match code {
+            Some(1) => StatusCode::Ok,
+            Some(2) => StatusCode::Error,
+            _ => StatusCode::Unset,
+        }
+    }
+
+    /// Whether the span has no parent.
+    pub fn is_root(&self) -> bool {
+        self.parent_span_id.iter().all(|byte| *byte == 0)
+    }
+
+    /// End minus start in nanoseconds; 0 when the end is before the start.
+    pub fn duration_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+}
+
+/// Reads only the trace id of a span: 16 bytes, or none.
+///
+/// `layout` is what [`super::check`] found for the span's request.
+#[inline]
+pub fn trace_id(span: &[u8], layout: Layout) -> &[u8] {
+    match layout {
+        Layout::Leading => span.get(2..18).unwrap_or_default(),
+        Layout::Trailing => span.len().checked_sub(16).map_or(&[], |start| &span[start..]),
+        Layout::Mixed => Fields::new(span)
+            .filter(|field| field.number == 1)
+            .filter_map(|field| field.value.bytes())
+            .last()
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Writer;
+
+    #[test]
+    fn a_span_is_read_in_any_order_and_the_last_field_counts() {
+        let mut writer = Writer::new();
+        writer.message(15, |status| status.varint(3, 2));
+        writer.fixed64(8, 50);
+        writer.fixed64(7, 20);
+        writer.bytes(5, b"first");
+        writer.bytes(5, b"last");
+        writer.bytes(1, &[9; 16]);
+        let raw = writer.into_vec();
+        let span = Span::read(&raw);
+        assert_eq!(span.name, b"last");
+        assert_eq!(span.duration_ns(), 30);
+        assert_eq!(span.status_code(), StatusCode::Error);
+        assert_eq!(span.trace_id, [9; 16]);
+        assert!(span.is_root());
+    }
+
+    #[test]
+    fn the_trace_id_is_found_by_layout() {
+        let mut writer = Writer::new();
+        writer.bytes(1, &[9; 16]);
+        writer.bytes(5, b"name");
+        let leading = writer.into_vec();
+        assert_eq!(trace_id(&leading, Layout::Leading), [9; 16]);
+        assert_eq!(trace_id(&leading, Layout::Mixed), [9; 16]);
+        let mut writer = Writer::new();
+        writer.bytes(5, b"name");
+        writer.bytes(1, &[9; 16]);
+        let trailing = writer.into_vec();
+        assert_eq!(trace_id(&trailing, Layout::Trailing), [9; 16]);
+        assert_eq!(trace_id(&trailing, Layout::Mixed), [9; 16]);
+        assert_eq!(trace_id(b"", Layout::Leading), b"");
+        assert_eq!(trace_id(b"", Layout::Trailing), b"");
+    }
+}
