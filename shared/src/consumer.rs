@@ -4,6 +4,7 @@
 //! last consumer of its pipeline answered.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,12 @@ pub trait Consumer: Send + Sync {
     ///
     /// Called once, upstream first; no batch comes after it.
     async fn shutdown(&self, _deadline: Instant) {}
+
+    /// The addresses it listens on, with the ports that were really bound: none, but for an
+    /// exporter that others come to.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
 }
 
 /// The next consumer of a pipeline.

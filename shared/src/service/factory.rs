@@ -31,6 +31,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds, in the order of the Collector's sections.
+    pub const ALL: [Kind; 5] =
+        [Kind::Receiver, Kind::Processor, Kind::Exporter, Kind::Connector, Kind::Extension];
+
     /// The section of the configuration: `receivers`.
     pub const fn section(self) -> &'static str {
         match self {
@@ -243,6 +247,10 @@ pub trait Extension: Send + Sync {
     fn ready(&self) {}
     /// The process is about to stop.
     fn not_ready(&self) {}
+    /// The addresses it listens on, with the ports that were really bound.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
     /// Ends it.
     async fn shutdown(self: Box<Self>);
 }

@@ -1,5 +1,6 @@
 //! Makes a running process out of components and a configuration.
 
+pub mod cli;
 pub mod factory;
 
 pub use factory::{

@@ -1,0 +1,18 @@
+//! The component types of this tier, and the metrics they count: nothing else names them all.
+
+use shared::service::{Kind, Registry};
+use shared::telemetry::metrics::Descriptor;
+
+/// The component types that `backend` knows. A new one is one line.
+pub(crate) fn registry() -> Registry {
+    Registry::new().elsewhere(Kind::Exporter, "load_balancing", "edge").elsewhere(
+        Kind::Exporter,
+        "loadbalancing",
+        "edge",
+    )
+}
+
+/// The metrics of those components. A new set is one line.
+pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
+    vec![]
+}

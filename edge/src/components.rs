@@ -1,0 +1,18 @@
+//! The component types of this tier, and the metrics they count: nothing else names them all.
+
+use shared::service::{Kind, Registry};
+use shared::telemetry::metrics::Descriptor;
+
+/// The component types that `edge` knows. A new one is one line.
+pub(crate) fn registry() -> Registry {
+    Registry::new()
+        .elsewhere(Kind::Processor, "tail_sampling", "backend")
+        .elsewhere(Kind::Connector, "span_metrics", "backend")
+        .elsewhere(Kind::Connector, "spanmetrics", "backend")
+        .elsewhere(Kind::Exporter, "prometheus", "backend")
+}
+
+/// The metrics of those components. A new set is one line.
+pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
+    vec![]
+}
