@@ -127,8 +127,9 @@ impl std::fmt::Display for Rejected {
 
 /// Hands every batch to several consumers, one after the other.
 ///
-/// Every branch is called even after one rejected; then the whole batch is handed back with the
-/// mildest reason, so a sender that retries reaches all branches again, as in the Collector.
+/// An outright refusal by the first branch ends it: nothing was taken, so nothing is taken twice
+/// when the sender comes again. Otherwise every branch is called even after one rejected, and the
+/// whole batch is handed back with the mildest reason, as in the Collector.
 /// Source: collector internal/fanoutconsumer.
 pub struct FanOut {
     branches: Vec<Next>,
@@ -148,8 +149,13 @@ impl FanOut {
 impl Consumer for FanOut {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
         let mut first: Option<Rejected> = None;
-        for branch in &self.branches {
+        for (index, branch) in self.branches.iter().enumerate() {
             if let Err(rejected) = branch.consume(batch.clone()).await {
+                let untouched = rejected.kind == RejectedKind::Refused
+                    && rejected.batch.items() == batch.items();
+                if index == 0 && untouched {
+                    return Err(rejected);
+                }
                 first = Some(match first {
                     Some(first) if first.kind >= rejected.kind => first,
                     _ => rejected,
@@ -191,6 +197,39 @@ mod tests {
         assert_eq!(merged.batch.items(), 6);
         assert_eq!(merged.kind, RejectedKind::Retryable);
         assert_eq!(merged.retry_after, Some(Duration::from_secs(3)));
+    }
+
+    struct Branch(Option<RejectedKind>, std::sync::atomic::AtomicUsize);
+
+    #[async_trait]
+    impl Consumer for Branch {
+        async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
+            self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            match self.0 {
+                None => Ok(()),
+                Some(kind) => Err(Rejected { kind, ..Rejected::refused(batch, "no") }),
+            }
+        }
+    }
+
+    /// Kind that a fan-out over these branches answers, and how often each was called.
+    async fn fan_out(kinds: &[Option<RejectedKind>]) -> (Option<RejectedKind>, Vec<usize>) {
+        let branches: Vec<_> = kinds.iter().map(|kind| Arc::new(Branch(*kind, 0.into()))).collect();
+        let next = FanOut::of(branches.iter().map(|branch| Arc::clone(branch) as Next).collect());
+        let outcome = next.consume(batch(1)).await;
+        let calls =
+            branches.iter().map(|branch| branch.1.load(std::sync::atomic::Ordering::Relaxed));
+        (outcome.err().map(|rejected| rejected.kind), calls.collect())
+    }
+
+    #[tokio::test]
+    async fn a_refusal_by_the_first_branch_spares_the_others() {
+        use RejectedKind::{Permanent, Refused, Retryable};
+        assert_eq!(fan_out(&[Some(Refused), None]).await, (Some(Refused), vec![1, 0]));
+        assert_eq!(fan_out(&[None, Some(Refused)]).await, (Some(Refused), vec![1, 1]));
+        assert_eq!(fan_out(&[Some(Permanent), None]).await, (Some(Permanent), vec![1, 1]));
+        let both = fan_out(&[Some(Permanent), Some(Retryable)]).await;
+        assert_eq!(both, (Some(Retryable), vec![1, 1]));
     }
 
     #[test]
