@@ -11,6 +11,7 @@
 pub mod attribute;
 pub mod export;
 pub mod field;
+pub mod metric;
 pub mod regroup;
 pub mod span;
 pub mod write;
@@ -18,6 +19,7 @@ pub mod write;
 pub use attribute::{AnyValue, Attributes};
 pub use export::{Checked, Layout, Malformed, Resource, ResourceEntry, ScopeEntry, Signal, check};
 pub use field::{Field, Fields, Value};
+pub use metric::{DataKind, Metric, Temporality};
 pub use regroup::{Part, regroup, regroup_indexed, regroup_resources};
 pub use span::{Span, StatusCode};
 pub use write::Writer;

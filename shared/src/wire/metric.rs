@@ -1,0 +1,411 @@
+//! Metrics and their data points, read in place.
+//!
+//! As everywhere below a record's own fields, bad framing ends an iteration early.
+
+use super::attribute::Attributes;
+use super::field::{Fields, Value, read_varint};
+
+/// What a metric's data points are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DataKind {
+    /// Last values: [`NumberDataPoint`].
+    Gauge,
+    /// Sums: [`NumberDataPoint`].
+    Sum,
+    /// Counts in buckets with explicit bounds: [`HistogramDataPoint`].
+    Histogram,
+    /// Counts in buckets of exponential width: [`ExponentialHistogramDataPoint`].
+    ExponentialHistogram,
+    /// Quantiles: [`SummaryDataPoint`].
+    Summary,
+}
+
+impl DataKind {
+    /// The field of a `Metric` that holds this kind of data.
+    pub const fn field(self) -> u32 {
+        match self {
+            DataKind::Gauge => 5,
+            DataKind::Sum => 7,
+            DataKind::Histogram => 9,
+            DataKind::ExponentialHistogram => 10,
+            DataKind::Summary => 11,
+        }
+    }
+
+    const fn of_field(number: u32) -> Option<Self> {
+        Some(match number {
+            5 => DataKind::Gauge,
+            7 => DataKind::Sum,
+            9 => DataKind::Histogram,
+            10 => DataKind::ExponentialHistogram,
+            11 => DataKind::Summary,
+            _ => return None,
+        })
+    }
+}
+
+/// What a data point's value refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Temporality {
+    /// The default; also every value that OTLP does not define.
+    #[default]
+    Unspecified,
+    /// The time since the last data point.
+    Delta,
+    /// The time since a fixed start.
+    Cumulative,
+}
+
+impl Temporality {
+    /// Its number in OTLP.
+    pub const fn number(self) -> u64 {
+        match self {
+            Temporality::Unspecified => 0,
+            Temporality::Delta => 1,
+            Temporality::Cumulative => 2,
+        }
+    }
+}
+
+/// The bit of a data point's flags that says it holds no value: the series ended.
+const NO_RECORDED_VALUE: u64 = 1;
+
+/// A metric without its data points, borrowed, read in one pass.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Metric<'a> {
+    /// UTF-8 by contract; not checked.
+    pub name: &'a [u8],
+    /// For people.
+    pub description: &'a [u8],
+    /// UCUM.
+    pub unit: &'a [u8],
+    /// What its data points are; `None` when it has none.
+    pub kind: Option<DataKind>,
+    /// Of sums and histograms.
+    pub temporality: Temporality,
+    /// Of sums: whether they only grow.
+    pub monotonic: bool,
+    /// The whole metric.
+    pub raw: &'a [u8],
+}
+
+impl<'a> Metric<'a> {
+    /// Reads a `Metric` message; of two kinds of data the last one counts.
+    pub fn read(raw: &'a [u8]) -> Self {
+        let mut metric = Self { raw, ..Self::default() };
+        for field in Fields::new(raw) {
+            let Value::Bytes(content) = field.value else { continue };
+            match field.number {
+                1 => metric.name = content,
+                2 => metric.description = content,
+                3 => metric.unit = content,
+                number => metric.kind = DataKind::of_field(number).or(metric.kind),
+            }
+        }
+        for field in metric.contents().flat_map(Fields::new) {
+            match (field.number, field.value) {
+                (2, Value::Varint(1)) => metric.temporality = Temporality::Delta,
+                (2, Value::Varint(2)) => metric.temporality = Temporality::Cumulative,
+                (2, Value::Varint(_)) => metric.temporality = Temporality::Unspecified,
+                (3, Value::Varint(flag)) => metric.monotonic = flag != 0,
+                _ => {}
+            }
+        }
+        metric
+    }
+
+    /// The content of each data point, to be read as [`Metric::kind`] tells.
+    pub fn points(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
+        self.contents()
+            .flat_map(Fields::new)
+            .filter(|field| field.number == 1)
+            .filter_map(|field| field.value.bytes())
+    }
+
+    /// The messages that hold the data: protobuf merges one that occurs twice.
+    fn contents(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+        let number = self.kind.map(DataKind::field);
+        Fields::new(self.raw)
+            .filter(move |field| Some(field.number) == number)
+            .filter_map(|field| field.value.bytes())
+    }
+}
+
+/// A number, as data points hold them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// A signed integer.
+    Int(i64),
+    /// A double.
+    Double(f64),
+}
+
+impl Number {
+    /// As a double; integers above 2^53 lose precision.
+    #[allow(clippy::cast_precision_loss, reason = "what a reader that wants doubles asks for")]
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Int(value) => value as f64,
+            Number::Double(value) => value,
+        }
+    }
+}
+
+/// A data point of a gauge or a sum.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NumberDataPoint<'a> {
+    /// Nanoseconds since the Unix epoch; 0 if unknown.
+    pub start_ns: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// The value, if one is set.
+    pub value: Option<Number>,
+    /// Whether the point says that its series ended.
+    pub no_recorded_value: bool,
+    raw: &'a [u8],
+}
+
+impl<'a> NumberDataPoint<'a> {
+    /// Reads a `NumberDataPoint` message.
+    pub fn read(raw: &'a [u8]) -> Self {
+        let mut point = Self { raw, ..Self::default() };
+        for field in Fields::new(raw) {
+            match (field.number, field.value) {
+                (2, Value::Fixed64(nanos)) => point.start_ns = nanos,
+                (3, Value::Fixed64(nanos)) => point.time_ns = nanos,
+                (4, Value::Fixed64(bits)) => {
+                    point.value = Some(Number::Double(f64::from_bits(bits)));
+                }
+                (6, Value::Fixed64(bits)) => point.value = Some(Number::Int(bits.cast_signed())),
+                (8, Value::Varint(flags)) => point.no_recorded_value = ends_series(flags),
+                _ => {}
+            }
+        }
+        point
+    }
+
+    /// The point's attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.raw, 7)
+    }
+}
+
+/// A data point of a histogram.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HistogramDataPoint<'a> {
+    /// Nanoseconds since the Unix epoch; 0 if unknown.
+    pub start_ns: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// Number of values.
+    pub count: u64,
+    /// Sum of the values, if it is known.
+    pub sum: Option<f64>,
+    /// Whether the point says that its series ended.
+    pub no_recorded_value: bool,
+    raw: &'a [u8],
+}
+
+impl<'a> HistogramDataPoint<'a> {
+    /// Reads a `HistogramDataPoint` message.
+    pub fn read(raw: &'a [u8]) -> Self {
+        let mut point = Self { raw, ..Self::default() };
+        for field in Fields::new(raw) {
+            match (field.number, field.value) {
+                (2, Value::Fixed64(nanos)) => point.start_ns = nanos,
+                (3, Value::Fixed64(nanos)) => point.time_ns = nanos,
+                (4, Value::Fixed64(count)) => point.count = count,
+                (5, Value::Fixed64(bits)) => point.sum = Some(f64::from_bits(bits)),
+                (10, Value::Varint(flags)) => point.no_recorded_value = ends_series(flags),
+                _ => {}
+            }
+        }
+        point
+    }
+
+    /// The number of values in each bucket; one more than there are bounds, or none.
+    pub fn bucket_counts(&self) -> impl Iterator<Item = u64> + Clone + use<'a> {
+        fixed64s(self.raw, 6)
+    }
+
+    /// The upper bounds of all buckets but the last; a bucket includes its upper bound.
+    pub fn explicit_bounds(&self) -> impl Iterator<Item = f64> + Clone + use<'a> {
+        fixed64s(self.raw, 7).map(f64::from_bits)
+    }
+
+    /// The point's attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.raw, 9)
+    }
+}
+
+/// A data point of an exponential histogram.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExponentialHistogramDataPoint<'a> {
+    /// Nanoseconds since the Unix epoch; 0 if unknown.
+    pub start_ns: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// Number of values.
+    pub count: u64,
+    /// Sum of the values, if it is known.
+    pub sum: Option<f64>,
+    /// Bucket `i` holds the values in (b^i, b^(i+1)], where b = 2^(2^-scale).
+    pub scale: i32,
+    /// Number of values that are 0, or nearer to it than the zero threshold.
+    pub zero_count: u64,
+    /// Buckets of the values above zero.
+    pub positive: Buckets<'a>,
+    /// Buckets of the magnitudes of the values below zero.
+    pub negative: Buckets<'a>,
+    /// Whether the point says that its series ended.
+    pub no_recorded_value: bool,
+    raw: &'a [u8],
+}
+
+impl<'a> ExponentialHistogramDataPoint<'a> {
+    /// Reads an `ExponentialHistogramDataPoint` message.
+    pub fn read(raw: &'a [u8]) -> Self {
+        let mut point = Self { raw, ..Self::default() };
+        for field in Fields::new(raw) {
+            match (field.number, field.value) {
+                (2, Value::Fixed64(nanos)) => point.start_ns = nanos,
+                (3, Value::Fixed64(nanos)) => point.time_ns = nanos,
+                (4, Value::Fixed64(count)) => point.count = count,
+                (5, Value::Fixed64(bits)) => point.sum = Some(f64::from_bits(bits)),
+                (6, Value::Varint(bits)) => point.scale = zigzag(bits),
+                (7, Value::Fixed64(count)) => point.zero_count = count,
+                (8, Value::Bytes(buckets)) => point.positive = Buckets::read(buckets),
+                (9, Value::Bytes(buckets)) => point.negative = Buckets::read(buckets),
+                (10, Value::Varint(flags)) => point.no_recorded_value = ends_series(flags),
+                _ => {}
+            }
+        }
+        point
+    }
+
+    /// The point's attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.raw, 1)
+    }
+}
+
+/// The buckets of an exponential histogram on one side of zero.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Buckets<'a> {
+    /// Index of the first bucket.
+    pub offset: i32,
+    raw: &'a [u8],
+}
+
+impl<'a> Buckets<'a> {
+    fn read(raw: &'a [u8]) -> Self {
+        let mut buckets = Self { raw, offset: 0 };
+        for field in Fields::new(raw) {
+            if let (1, Value::Varint(bits)) = (field.number, field.value) {
+                buckets.offset = zigzag(bits);
+            }
+        }
+        buckets
+    }
+
+    /// The number of values in each bucket, from [`Buckets::offset`] on.
+    pub fn counts(&self) -> impl Iterator<Item = u64> + Clone + use<'a> {
+        Fields::new(self.raw).filter(|field| field.number == 2).flat_map(|field| {
+            let (mut packed, single) = match field.value {
+                Value::Bytes(packed) => (packed, None),
+                Value::Varint(count) => (&[][..], Some(count)),
+                _ => (&[][..], None),
+            };
+            std::iter::from_fn(move || {
+                let (count, rest) = read_varint(packed)?;
+                packed = rest;
+                Some(count)
+            })
+            .chain(single)
+        })
+    }
+}
+
+/// A data point of a summary.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SummaryDataPoint<'a> {
+    /// Nanoseconds since the Unix epoch; 0 if unknown.
+    pub start_ns: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// Number of values.
+    pub count: u64,
+    /// Sum of the values.
+    pub sum: f64,
+    /// Whether the point says that its series ended.
+    pub no_recorded_value: bool,
+    raw: &'a [u8],
+}
+
+impl<'a> SummaryDataPoint<'a> {
+    /// Reads a `SummaryDataPoint` message.
+    pub fn read(raw: &'a [u8]) -> Self {
+        let mut point = Self { raw, ..Self::default() };
+        for field in Fields::new(raw) {
+            match (field.number, field.value) {
+                (2, Value::Fixed64(nanos)) => point.start_ns = nanos,
+                (3, Value::Fixed64(nanos)) => point.time_ns = nanos,
+                (4, Value::Fixed64(count)) => point.count = count,
+                (5, Value::Fixed64(bits)) => point.sum = f64::from_bits(bits),
+                (8, Value::Varint(flags)) => point.no_recorded_value = ends_series(flags),
+                _ => {}
+            }
+        }
+        point
+    }
+
+    /// Pairs of a quantile, from 0 to 1, and its value.
+    pub fn quantiles(&self) -> impl Iterator<Item = (f64, f64)> + Clone + use<'a> {
+        Fields::new(self.raw)
+            .filter(|field| field.number == 6)
+            .filter_map(|field| field.value.bytes())
+            .map(|entry| {
+                let (mut quantile, mut value) = (0.0, 0.0);
+                for field in Fields::new(entry) {
+                    match (field.number, field.value) {
+                        (1, Value::Fixed64(bits)) => quantile = f64::from_bits(bits),
+                        (2, Value::Fixed64(bits)) => value = f64::from_bits(bits),
+                        _ => {}
+                    }
+                }
+                (quantile, value)
+            })
+    }
+
+    /// The point's attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.raw, 7)
+    }
+}
+
+fn ends_series(flags: u64) -> bool {
+    flags & NO_RECORDED_VALUE != 0
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a sint32 has 32 bits; more are ignored")]
+fn zigzag(bits: u64) -> i32 {
+    let bits = bits as u32;
+    (bits >> 1).cast_signed() ^ -(bits & 1).cast_signed()
+}
+
+/// A repeated `fixed64` or `double` field, packed or not.
+fn fixed64s(message: &[u8], number: u32) -> impl Iterator<Item = u64> + Clone {
+    Fields::new(message).filter(move |field| field.number == number).flat_map(|field| {
+        let (packed, single) = match field.value {
+            Value::Bytes(packed) => (packed, None),
+            Value::Fixed64(bits) => (&[][..], Some(bits)),
+            _ => (&[][..], None),
+        };
+        packed.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).chain(single)
+    })
+}
+
+#[cfg(test)]
+#[path = "metric_tests.rs"]
+mod tests;
