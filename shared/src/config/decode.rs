@@ -312,6 +312,18 @@ impl<T: Fields> DecodeField for Section<T> {
     }
 }
 
+/// A key that the Collector has and this component does not: an error by its presence, since to
+/// pass over it would change what the configuration means.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NotSupported;
+
+impl Decode for NotSupported {
+    fn decode(_: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        problems.report(at, "not supported yet");
+        None
+    }
+}
+
 impl Decode for bool {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         match node.data {
@@ -456,6 +468,23 @@ mod tests {
         flatten {
             pub inner: Inner = Inner::default(),
         }
+    }
+
+    config_struct! {
+        struct Narrow {
+            pub tls: NotSupported = NotSupported,
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_supported_is_an_error_unless_it_is_empty() {
+        let errors = |data| {
+            let mut problems = Problems::default();
+            Narrow::decode(&Node::new(map(vec![("tls", data)])), &Path::ROOT, &mut problems);
+            problems.errors().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(errors(map(vec![])), ["tls: not supported yet"]);
+        assert!(errors(Data::Null).is_empty());
     }
 
     fn map(entries: Vec<(&str, Data)>) -> Data {

@@ -9,6 +9,6 @@ mod node;
 mod problems;
 pub mod units;
 
-pub use decode::{Decode, DecodeField, Fields, Section, expected, key_name};
+pub use decode::{Decode, DecodeField, Fields, NotSupported, Section, expected, key_name};
 pub use node::{Data, Entry, Node, Place};
 pub use problems::{Path, Problem, Problems, nearest};
