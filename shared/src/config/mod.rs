@@ -7,6 +7,8 @@
 mod decode;
 mod node;
 mod problems;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod units;
 
 pub use decode::{Decode, DecodeField, Fields, NotSupported, Section, expected, key_name};
