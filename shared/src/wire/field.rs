@@ -35,6 +35,18 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+
+    /// The wire type that the value was written with.
+    #[inline]
+    pub const fn wire_type(self) -> u8 {
+        match self {
+            Value::Varint(_) => 0,
+            Value::Fixed64(_) => 1,
+            Value::Bytes(_) => 2,
+            Value::Group(_) => 3,
+            Value::Fixed32(_) => 5,
+        }
+    }
 }
 
 /// How deep groups may nest before the message counts as malformed.

@@ -4,21 +4,29 @@
 //! entries, a scope entry holds records (spans, log records, metrics). Everything here works on
 //! that shape, so one piece of code serves all signals.
 //!
-//! Invariants: uses `std` and `bytes` only, does no I/O, never panics on any input.
-//! [`check`] refuses a request whose framing is bad down to a record's own fields; the readers
-//! below it have no error path: bad framing deeper inside ends an iteration early.
+//! Invariants: does no I/O, never panics on any input. [`check()`] refuses a request whose framing
+//! is bad down to the fields of its records and data points; the readers below it have no error
+//! path: bad framing deeper inside ends an iteration early.
+//!
+//! Of a field that occurs twice the last one counts, and a resource or scope that occurs twice is
+//! merged, as protobuf has it. Other messages that occur twice (a status, a value) are not: there
+//! too the last one counts. No encoder writes them so.
 
 pub mod attribute;
+pub mod check;
 pub mod export;
 pub mod field;
+pub mod log;
 pub mod metric;
 pub mod regroup;
 pub mod span;
 pub mod write;
 
 pub use attribute::{AnyValue, Attributes};
-pub use export::{Checked, Layout, Malformed, Resource, ResourceEntry, ScopeEntry, Signal, check};
+pub use check::{Checked, Layout, Malformed, check, count};
+pub use export::{Resource, ResourceEntry, ScopeEntry, Signal, resources};
 pub use field::{Field, Fields, Value};
+pub use log::LogRecord;
 pub use metric::{DataKind, Metric, Temporality};
 pub use regroup::{Part, regroup, regroup_indexed, regroup_resources};
 pub use span::{Span, StatusCode};

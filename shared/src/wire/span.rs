@@ -1,7 +1,7 @@
 //! Spans, read in place.
 
 use super::attribute::{AnyValue, Attributes};
-use super::export::Layout;
+use super::check::Layout;
 use super::field::{Fields, Value};
 
 /// A span's status code.
@@ -112,7 +112,7 @@ impl<'a> Span<'a> {
 
 /// Reads only the trace id of a span: 16 bytes, or none.
 ///
-/// `layout` is what [`super::check`] found for the span's request.
+/// `layout` is what [`check()`](super::check()) found for the span's request.
 #[inline]
 pub fn trace_id(span: &[u8], layout: Layout) -> &[u8] {
     match layout {

@@ -1,0 +1,300 @@
+//! The check at the door: whether bytes are an export request, and how many items they carry.
+//!
+//! Checked are the framing and the wire types of every message from the request down to the
+//! fields of spans, log records and data points, and the length of the records' own ids. Not
+//! checked is what lies deeper (attributes, events, links, exemplars, bucket runs): readers of
+//! those end early where the framing breaks. Nor is text checked for being UTF-8.
+
+use std::fmt;
+
+use super::export::{ResourceEntry, ScopeEntry, Signal, resources};
+use super::field::{Field, Fields, Value};
+
+/// Why bytes are not an export request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// A tag, varint or length that breaks the framing of the named message.
+    Framing(&'static str),
+    /// A known field with another wire type than its own.
+    WireType(&'static str),
+    /// A trace id that is neither empty nor 16 bytes long.
+    TraceIdLength(usize),
+    /// A span id that is neither empty nor 8 bytes long.
+    SpanIdLength(usize),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::Framing(message) => write!(f, "truncated or corrupt {message}"),
+            Malformed::WireType(message) => write!(f, "wrong wire type for a field of {message}"),
+            Malformed::TraceIdLength(length) => {
+                write!(f, "invalid length for TraceID: {length} bytes, want 0 or 16")
+            }
+            Malformed::SpanIdLength(length) => {
+                write!(f, "invalid length for SpanID: {length} bytes, want 0 or 8")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Where the records of a request keep their trace id.
+///
+/// SDKs write fields in ascending order, so a span's trace id comes first; the Collector writes
+/// them in descending order, so it comes last. Knowing that it stands there, once, in every span
+/// saves the walk to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Every record begins with its only trace id: two bytes of tag and length, then 16 bytes.
+    Leading,
+    /// Every record ends with its only trace id of 16 bytes.
+    Trailing,
+    /// Anything else.
+    Mixed,
+}
+
+/// What [`check()`] found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// Spans, data points or log records.
+    pub items: usize,
+    /// Where the trace ids stand.
+    pub layout: Layout,
+}
+
+/// Checks that `request` is an export request of `signal`, framed correctly down to the fields
+/// of its records and data points, and counts its items.
+///
+/// # Errors
+/// [`Malformed`] when it is not; the sender must not retry it.
+pub fn check(signal: Signal, request: &[u8]) -> Result<Checked, Malformed> {
+    let mut seen = Seen::default();
+    for_each_field(request, "ExportServiceRequest", REQUEST, |number, value| {
+        match (number, value) {
+            (1, Value::Bytes(entry)) => check_entry(signal, entry, &mut seen),
+            _ => Ok(()),
+        }
+    })?;
+    Ok(Checked { items: seen.items, layout: seen.layout() })
+}
+
+/// Counts the spans, data points or log records of a request.
+pub fn count(signal: Signal, request: &[u8]) -> usize {
+    let records = resources(request).flat_map(ResourceEntry::scopes).flat_map(ScopeEntry::records);
+    match signal {
+        Signal::Traces | Signal::Logs => records.count(),
+        Signal::Metrics => records.map(data_points).sum(),
+    }
+}
+
+/// Counts the data points of a `Metric` message.
+///
+/// A metric holds one kind of data. Where several are given the last one counts, and of its
+/// occurrences those after any other kind: that is how a decoder merges them.
+pub fn data_points(metric: &[u8]) -> usize {
+    let (mut kind, mut points) = (0, 0);
+    for field in Fields::new(metric) {
+        let Value::Bytes(data) = field.value else { continue };
+        if !METRIC_DATA.contains(&field.number) {
+            continue;
+        }
+        if field.number != kind {
+            (kind, points) = (field.number, 0);
+        }
+        points += Fields::new(data)
+            .filter(|field| field.number == 1 && field.value.bytes().is_some())
+            .count();
+    }
+    points
+}
+
+/// The fields of a `Metric` that hold data points.
+const METRIC_DATA: [u32; 5] = [5, 7, 9, 10, 11];
+
+/// The wire types that a message's known fields may have: a set of bits for each field number.
+/// Unknown fields, those at `ANY` and those beyond the end, may have any.
+type Types = &'static [u8];
+
+const VARINT: u8 = 1 << 0;
+const I64: u8 = 1 << 1;
+const LEN: u8 = 1 << 2;
+const I32: u8 = 1 << 5;
+const ANY: u8 = 0xff;
+/// Repeated 64-bit scalars, packed or one by one.
+const I64S: u8 = I64 | LEN;
+
+const REQUEST: Types = &[ANY, LEN];
+const ENTRY: Types = &[ANY, LEN, LEN, LEN];
+const RESOURCE: Types = &[ANY, LEN, VARINT, LEN];
+const SCOPE: Types = &[ANY, LEN, LEN, LEN, VARINT];
+const SPAN: Types = &[
+    ANY, LEN, LEN, LEN, LEN, LEN, VARINT, I64, I64, LEN, VARINT, LEN, VARINT, LEN, VARINT, LEN, I32,
+];
+const LOG_RECORD: Types = &[ANY, I64, VARINT, LEN, ANY, LEN, LEN, VARINT, I32, LEN, LEN, I64, LEN];
+const METRIC: Types = &[ANY, LEN, LEN, LEN, ANY, LEN, ANY, LEN, ANY, LEN, LEN, LEN, LEN];
+const NUMBER_POINT: Types = &[ANY, ANY, I64, I64, I64, LEN, I64, LEN, VARINT];
+const HISTOGRAM_POINT: Types =
+    &[ANY, ANY, I64, I64, I64, I64, I64S, I64S, LEN, LEN, VARINT, I64, I64];
+const EXPONENTIAL_POINT: Types =
+    &[ANY, LEN, I64, I64, I64, I64, VARINT, I64, LEN, LEN, VARINT, LEN, I64, I64, I64];
+const SUMMARY_POINT: Types = &[ANY, ANY, I64, I64, I64, I64, LEN, LEN, VARINT];
+
+/// A kind of metric data: its name, its fields, and its data points' fields.
+fn metric_data(number: u32) -> Option<(&'static str, Types, Types)> {
+    match number {
+        5 => Some(("Gauge", &[ANY, LEN], NUMBER_POINT)),
+        7 => Some(("Sum", &[ANY, LEN, VARINT, VARINT], NUMBER_POINT)),
+        9 => Some(("Histogram", &[ANY, LEN, VARINT], HISTOGRAM_POINT)),
+        10 => Some(("ExponentialHistogram", &[ANY, LEN, VARINT], EXPONENTIAL_POINT)),
+        11 => Some(("Summary", &[ANY, LEN], SUMMARY_POINT)),
+        _ => None,
+    }
+}
+
+fn check_entry(signal: Signal, entry: &[u8], seen: &mut Seen) -> Result<(), Malformed> {
+    for_each_field(entry, "resource entry", ENTRY, |number, value| match (number, value) {
+        (1, Value::Bytes(resource)) => check_fields(resource, "Resource", RESOURCE),
+        (2, Value::Bytes(scope)) => check_scope_entry(signal, scope, seen),
+        _ => Ok(()),
+    })
+}
+
+fn check_scope_entry(signal: Signal, entry: &[u8], seen: &mut Seen) -> Result<(), Malformed> {
+    for_each_field(entry, "scope entry", ENTRY, |number, value| match (number, value) {
+        (1, Value::Bytes(scope)) => check_fields(scope, "InstrumentationScope", SCOPE),
+        (2, Value::Bytes(record)) => match signal {
+            Signal::Traces => check_ids(record, seen, "Span", SPAN, 1, [2, 4]),
+            Signal::Logs => check_ids(record, seen, "LogRecord", LOG_RECORD, 9, [10, 10]),
+            Signal::Metrics => {
+                seen.items += data_points(record);
+                check_metric(record)
+            }
+        },
+        _ => Ok(()),
+    })
+}
+
+/// Checks a record's top-level fields and notes where its trace id stands.
+#[inline]
+fn check_ids(
+    record: &[u8],
+    seen: &mut Seen,
+    message: &'static str,
+    types: Types,
+    trace_id: u32,
+    span_ids: [u32; 2],
+) -> Result<(), Malformed> {
+    let mut fields = Fields::new(record);
+    let (mut ids, mut field_count, mut id_index, mut id_field) = (0_u32, 0_u32, 0_u32, &[][..]);
+    for field in fields.by_ref() {
+        check_type(&field, types, message)?;
+        if let Value::Bytes(content) = field.value {
+            if field.number == trace_id {
+                if !matches!(content.len(), 0 | 16) {
+                    return Err(Malformed::TraceIdLength(content.len()));
+                }
+                (ids, id_index, id_field) = (ids + 1, field_count, field.raw);
+            } else if span_ids.contains(&field.number) && !matches!(content.len(), 0 | 8) {
+                return Err(Malformed::SpanIdLength(content.len()));
+            }
+        }
+        field_count += 1;
+    }
+    if fields.is_malformed() {
+        return Err(Malformed::Framing(message));
+    }
+    // 18 bytes: tags and lengths may be written longer than they need to be, and an id may be empty.
+    let canonical = ids == 1 && id_field.len() == 18;
+    seen.note_record(canonical && id_index == 0, canonical && id_index + 1 == field_count);
+    Ok(())
+}
+
+fn check_metric(metric: &[u8]) -> Result<(), Malformed> {
+    for_each_field(metric, "Metric", METRIC, |number, value| {
+        let (Value::Bytes(data), Some((name, types, point_types))) = (value, metric_data(number))
+        else {
+            return Ok(());
+        };
+        for_each_field(data, name, types, |number, value| match (number, value) {
+            (1, Value::Bytes(point)) => check_point(point, point_types),
+            _ => Ok(()),
+        })
+    })
+}
+
+fn check_point(point: &[u8], types: Types) -> Result<(), Malformed> {
+    for_each_field(point, "data point", types, |number, value| {
+        let packed = types.get(number as usize) == Some(&I64S);
+        match value {
+            Value::Bytes(run) if packed && run.len() % 8 != 0 => {
+                Err(Malformed::Framing("data point"))
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+fn check_fields(message: &[u8], name: &'static str, types: Types) -> Result<(), Malformed> {
+    for_each_field(message, name, types, |_, _| Ok(()))
+}
+
+/// Visits the fields of `message`, all of which must be framed and typed correctly.
+#[inline]
+fn for_each_field<'a>(
+    message: &'a [u8],
+    name: &'static str,
+    types: Types,
+    mut visit: impl FnMut(u32, Value<'a>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    let mut fields = Fields::new(message);
+    for field in fields.by_ref() {
+        check_type(&field, types, name)?;
+        visit(field.number, field.value)?;
+    }
+    match fields.is_malformed() {
+        true => Err(Malformed::Framing(name)),
+        false => Ok(()),
+    }
+}
+
+#[inline]
+fn check_type(field: &Field<'_>, types: Types, message: &'static str) -> Result<(), Malformed> {
+    match types.get(field.number as usize) {
+        Some(allowed) if allowed & (1 << field.value.wire_type()) == 0 => {
+            Err(Malformed::WireType(message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is added up over all records.
+#[derive(Default)]
+struct Seen {
+    items: usize,
+    /// Records whose trace id stands first, and those where it stands last.
+    leading: usize,
+    trailing: usize,
+}
+
+impl Seen {
+    #[inline]
+    fn note_record(&mut self, leading: bool, trailing: bool) {
+        self.items += 1;
+        self.leading += usize::from(leading);
+        self.trailing += usize::from(trailing);
+    }
+
+    fn layout(&self) -> Layout {
+        match self.items {
+            0 => Layout::Mixed,
+            items if items == self.leading => Layout::Leading,
+            items if items == self.trailing => Layout::Trailing,
+            _ => Layout::Mixed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
