@@ -3,9 +3,12 @@
 //! Invariant: only this file makes a [`Batch`], so whoever holds one may read it without an
 //! error path.
 
+use std::hash::Hash;
+
 use bytes::{Bytes, BytesMut};
 
-use crate::wire::{self, Checked, Layout, Malformed, Signal};
+use crate::wire::regroup::Plan;
+use crate::wire::{self, Checked, Layout, Malformed, Part, ResourceEntry, Signal};
 
 /// One OTLP export request in wire form. Framing checked; clones share bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,51 @@ impl Batch {
         Some(Batch { bytes: bytes.freeze(), items, signal, layout })
     }
 
+    /// Cuts the batch by a key of each record, in order of first appearance.
+    ///
+    /// If all records have one key, its batch shares this one's bytes.
+    pub fn regroup<K: Eq + Hash + Copy>(&self, key: impl FnMut(&[u8]) -> K) -> Vec<(K, Batch)> {
+        let (keys, plan) = Plan::by_key(&self.bytes, key);
+        let parts = self.cut(plan).into_iter();
+        parts.map(|(index, batch)| (keys[index], batch)).collect()
+    }
+
+    /// Cuts the batch by a group number of each record; groups without a record are left out.
+    ///
+    /// The numbers should be small. If all records have one group, its batch shares this one's
+    /// bytes.
+    pub fn regroup_indexed(&self, group: impl FnMut(&[u8]) -> usize) -> Vec<(usize, Batch)> {
+        self.cut(Plan::new(&self.bytes, group))
+    }
+
+    /// Cuts the batch by a key of each resource entry, which stays whole, in order of first
+    /// appearance.
+    pub fn regroup_resources<K: Eq + Hash + Copy>(
+        &self,
+        key: impl FnMut(ResourceEntry<'_>) -> K,
+    ) -> Vec<(K, Batch)> {
+        let parts = wire::regroup_resources(&self.bytes, key);
+        match &parts[..] {
+            [only] => vec![(only.key, self.clone())],
+            _ => parts.into_iter().map(|part| (part.key, self.part_of_records(part))).collect(),
+        }
+    }
+
+    fn cut(&self, plan: Plan<'_>) -> Vec<(usize, Batch)> {
+        match plan.only_group() {
+            Some(group) => vec![(group, self.clone())],
+            None => plan.write().map(|part| (part.key, self.part_of_records(part))).collect(),
+        }
+    }
+
+    fn part_of_records<K>(&self, part: Part<K>) -> Batch {
+        let items = match self.signal {
+            Signal::Traces | Signal::Logs => part.records,
+            Signal::Metrics => wire::count(Signal::Metrics, &part.request),
+        };
+        self.part(part.request.into(), items)
+    }
+
     /// What the batch carries.
     pub fn signal(&self) -> Signal {
         self.signal
@@ -93,10 +141,14 @@ impl Batch {
         self.layout
     }
 
-    /// The trace id of one of this batch's spans: 16 bytes, or none.
+    /// The trace id of one of this batch's spans or log records: 16 bytes, or none.
     #[inline]
-    pub fn trace_id<'a>(&self, span: &'a [u8]) -> &'a [u8] {
-        wire::span::trace_id(span, self.layout)
+    pub fn trace_id<'a>(&self, record: &'a [u8]) -> &'a [u8] {
+        match self.signal {
+            Signal::Traces => wire::span::trace_id(record, self.layout),
+            Signal::Logs => wire::log::trace_id(record),
+            Signal::Metrics => &[],
+        }
     }
 }
 
@@ -138,6 +190,55 @@ mod tests {
         assert_eq!(joined.layout(), Layout::Mixed);
         let joined = Batch::empty(Signal::Traces).concat(batch(&[b"b"], false));
         assert_eq!(joined.layout(), Layout::Trailing);
+    }
+
+    #[test]
+    fn a_part_of_all_records_shares_the_bytes() {
+        let batch = batch(&[b"a", b"b"], true);
+        let [(7, part)] = &batch.regroup_indexed(|_| 7)[..] else { panic!("one part") };
+        assert_eq!(part.bytes().as_ptr(), batch.bytes().as_ptr());
+        assert_eq!(part, &batch);
+    }
+
+    #[test]
+    fn parts_are_batches_in_their_own_right() {
+        let batch = batch(&[b"a", b"b", b"a"], true);
+        let parts = batch.regroup(|span| wire::Span::read(span).name == b"a");
+        let items: Vec<_> = parts.iter().map(|(key, part)| (*key, part.items())).collect();
+        assert_eq!(items, [(true, 2), (false, 1)]);
+        for (_, part) in parts {
+            assert_eq!(part, Batch::parse(Signal::Traces, part.bytes().clone()).unwrap());
+        }
+    }
+
+    #[test]
+    fn parts_of_metrics_count_data_points() {
+        let mut writer = Writer::new();
+        for points in [2, 3] {
+            writer.message(1, |entry| {
+                entry.message(2, |scope| {
+                    scope.message(2, |metric| {
+                        metric.message(5, |gauge| (0..points).for_each(|_| gauge.bytes(1, b"")));
+                    });
+                });
+            });
+        }
+        let batch = Batch::parse(Signal::Metrics, writer.into_vec().into()).unwrap();
+        let items = |parts: Vec<(usize, Batch)>| -> Vec<usize> {
+            parts.iter().map(|(_, part)| part.items()).collect()
+        };
+        let mut group = 0..;
+        assert_eq!(items(batch.regroup_indexed(|_| group.next().unwrap())), [2, 3]);
+        let mut group = 0..;
+        assert_eq!(items(batch.regroup_resources(|_| group.next().unwrap())), [2, 3]);
+    }
+
+    #[test]
+    fn the_trace_id_of_a_log_record_is_found() {
+        let mut record = Writer::new();
+        record.bytes(9, &[3; 16]);
+        record.bytes(10, &[4; 8]);
+        assert_eq!(Batch::empty(Signal::Logs).trace_id(record.as_slice()), [3; 16]);
     }
 
     #[test]
