@@ -5,12 +5,26 @@
 //! reads files and the environment.
 
 mod decode;
+mod endpoint;
+mod grpc;
+mod headers;
+mod http;
 mod node;
 mod problems;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tls;
 pub mod units;
 
 pub use decode::{Decode, DecodeField, Fields, NotSupported, Section, expected, key_name};
+pub use endpoint::Endpoint;
+pub use grpc::{
+    Balancer, ClientKeepaliveConfig, Compression, GrpcClientConfig, GrpcServerConfig,
+    KeepaliveParameters, KeepalivePolicy, ServerKeepaliveConfig, Transport,
+};
+pub use headers::Headers;
+pub(crate) use http::validate_url;
+pub use http::{HttpClientConfig, HttpServerConfig};
 pub use node::{Data, Entry, Node, Place};
 pub use problems::{Path, Problem, Problems, nearest};
+pub use tls::{ClientTlsConfig, Secret, ServerTlsConfig, TlsConfig, TlsVersion};

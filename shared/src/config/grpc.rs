@@ -1,0 +1,202 @@
+//! Settings of gRPC clients and servers. Source: collector config/configgrpc.
+
+use std::time::Duration;
+
+use super::decode::Section;
+use super::endpoint::Endpoint;
+use super::headers::Headers;
+use super::problems::{Path, Problems};
+use super::tls::{ClientTlsConfig, ServerTlsConfig};
+use crate::{config_enum, config_struct};
+
+config_enum! {
+    /// How messages are compressed.
+    pub enum Compression {
+        /// Not at all.
+        None = "none" | "",
+        /// gzip.
+        Gzip = "gzip",
+        /// Zstandard.
+        Zstd = "zstd",
+        /// zlib, which HTTP calls deflate; not for gRPC.
+        Zlib = "zlib" | "deflate",
+    }
+}
+
+config_enum! {
+    /// What a server listens on.
+    pub enum Transport {
+        /// TCP over IPv4 or IPv6.
+        Tcp = "tcp",
+        /// TCP over IPv4 only.
+        Tcp4 = "tcp4",
+        /// TCP over IPv6 only.
+        Tcp6 = "tcp6",
+    }
+}
+
+config_enum! {
+    /// Which of the endpoint's addresses a client connects to.
+    pub enum Balancer {
+        /// Starts at another of them each time it connects.
+        RoundRobin = "round_robin",
+        /// The first that answers.
+        PickFirst = "pick_first",
+    }
+}
+
+config_struct! {
+    /// A gRPC client.
+    pub struct GrpcClientConfig {
+        /// Where to: `host:port`, also as `dns:///host:port`, `http://…` or `https://…`.
+        pub endpoint: String = String::new(),
+        /// How messages are compressed.
+        pub compression: Compression = Compression::None,
+        /// TLS, on unless it is `insecure`.
+        pub tls: ClientTlsConfig = ClientTlsConfig::default(),
+        /// Pings over a quiet connection.
+        pub keepalive: Section<ClientKeepaliveConfig> = Section::none(),
+        /// Taken for compatibility; reads are as large as frames.
+        pub read_buffer_size: usize = 0,
+        /// Bytes of one request that may wait for the socket; 0 is 1 MiB.
+        pub write_buffer_size: usize = 0,
+        /// Whether a request waits for a connection while none can be made, instead of failing.
+        pub wait_for_ready: bool = false,
+        /// Sent with every request.
+        pub headers: Headers = Headers::default(),
+        /// Instead of our own name.
+        pub user_agent: String = String::new(),
+        /// The `:authority` of requests, instead of the endpoint's host and port.
+        pub authority: String = String::new(),
+        /// Which of the endpoint's addresses is taken.
+        pub balancer_name: Balancer = Balancer::RoundRobin,
+    }
+}
+
+config_struct! {
+    /// `keepalive` of a client.
+    pub struct ClientKeepaliveConfig {
+        /// Quiet time before a ping.
+        pub time: Duration = Duration::from_secs(10),
+        /// The connection is given up this long after a ping without an answer.
+        pub timeout: Duration = Duration::from_secs(10),
+        /// Whether to ping while no request is under way.
+        pub permit_without_stream: bool = false,
+    }
+}
+
+impl GrpcClientConfig {
+    /// Reports what is wrong; `endpoint` is looked at only if it is set.
+    pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        self.tls.validate(&at.key("tls"), problems);
+        if self.compression == Compression::Zlib {
+            problems.report(&at.key("compression"), "gRPC speaks gzip and zstd");
+        }
+        if !self.endpoint.is_empty()
+            && let Err(error) = Endpoint::parse(&self.endpoint)
+        {
+            problems.report(&at.key("endpoint"), error);
+        }
+        if http::HeaderValue::from_str(&self.user_agent).is_err() {
+            problems.report(&at.key("user_agent"), "holds visible ASCII characters only");
+        }
+        if !self.authority.is_empty() && self.authority.parse::<http::uri::Authority>().is_err() {
+            problems.report(&at.key("authority"), "expected host or host:port");
+        }
+    }
+}
+
+config_struct! {
+    /// A gRPC server.
+    pub struct GrpcServerConfig {
+        /// Address and port to listen on; port 0 takes a free one.
+        pub endpoint: String = "localhost:4317".to_owned(),
+        /// What it listens on.
+        pub transport: Transport = Transport::Tcp,
+        /// TLS, on when the section is there.
+        pub tls: Section<ServerTlsConfig> = Section::none(),
+        /// Largest message in MiB, as sent and decompressed; 0 is 4.
+        pub max_recv_msg_size_mib: u32 = 0,
+        /// Requests at a time on one connection; 0 is 1024.
+        pub max_concurrent_streams: u32 = 0,
+        /// Connections at a time; further ones wait to be accepted.
+        pub max_connections: u32 = 10_000,
+        /// Taken for compatibility; reads are as large as frames.
+        pub read_buffer_size: usize = 524_288,
+        /// Taken for compatibility; answers are small.
+        pub write_buffer_size: usize = 0,
+        /// Pings and the age of connections.
+        pub keepalive: ServerKeepaliveConfig = ServerKeepaliveConfig::default(),
+        /// Taken for compatibility; nothing here reads request metadata.
+        pub include_metadata: bool = false,
+    }
+}
+
+config_struct! {
+    /// `keepalive` of a server.
+    pub struct ServerKeepaliveConfig {
+        /// Pings and the age of connections.
+        pub server_parameters: KeepaliveParameters = KeepaliveParameters::default(),
+        /// What clients may do; taken for compatibility, floods of pings are cut off anyway.
+        pub enforcement_policy: KeepalivePolicy = KeepalivePolicy::default(),
+    }
+}
+
+config_struct! {
+    /// `keepalive::server_parameters`; 0 is grpc-go's default.
+    pub struct KeepaliveParameters {
+        /// A connection without requests is closed after this time; 0 never does.
+        pub max_connection_idle: Duration = Duration::ZERO,
+        /// A connection is closed at this age, ± 10 %; 0 never does.
+        pub max_connection_age: Duration = Duration::ZERO,
+        /// Requests under way may take this long then; 0 is no limit.
+        pub max_connection_age_grace: Duration = Duration::ZERO,
+        /// Quiet time before a ping; 0 is two hours.
+        pub time: Duration = Duration::ZERO,
+        /// The connection is given up this long after a ping without an answer; 0 is 20 s.
+        pub timeout: Duration = Duration::ZERO,
+    }
+}
+
+config_struct! {
+    /// `keepalive::enforcement_policy`.
+    pub struct KeepalivePolicy {
+        /// Shortest time between a client's pings.
+        pub min_time: Duration = Duration::from_secs(300),
+        /// Whether a client may ping without requests.
+        pub permit_without_stream: bool = false,
+    }
+}
+
+impl GrpcServerConfig {
+    /// Largest message in bytes.
+    pub fn max_message_bytes(&self) -> usize {
+        let mib = if self.max_recv_msg_size_mib == 0 { 4 } else { self.max_recv_msg_size_mib };
+        mib as usize * 1024 * 1024
+    }
+
+    /// Reports what is wrong.
+    pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        if let Some(tls) = self.tls.as_ref() {
+            tls.validate(&at.key("tls"), problems);
+        }
+        validate_listen(&self.endpoint, &at.key("endpoint"), problems);
+        // A gRPC message's length has 32 bits.
+        if self.max_recv_msg_size_mib >= 4096 {
+            problems.report(&at.key("max_recv_msg_size_mib"), "must be between 1 and 4095");
+        }
+        if self.max_connections == 0 {
+            problems.report(&at.key("max_connections"), "must be positive");
+        }
+    }
+}
+
+/// Reports an endpoint that cannot be listened on.
+pub(super) fn validate_listen(endpoint: &str, at: &Path<'_>, problems: &mut Problems) {
+    let port = endpoint.rsplit_once(':').map(|(_, port)| port);
+    match port {
+        Some(port) if port.parse::<u16>().is_ok() => {}
+        Some(port) => problems.report(at, format!("invalid port {port:?}")),
+        None => problems.report(at, "expected host:port"),
+    }
+}

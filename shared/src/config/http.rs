@@ -1,0 +1,120 @@
+//! Settings of HTTP clients and servers. Source: collector config/confighttp.
+
+use std::time::Duration;
+
+use super::decode::Section;
+use super::grpc::{Compression, Transport, validate_listen};
+use super::headers::Headers;
+use super::problems::{Path, Problems};
+use super::tls::{ClientTlsConfig, ServerTlsConfig};
+use crate::config_struct;
+
+config_struct! {
+    /// An HTTP server.
+    pub struct HttpServerConfig {
+        /// Address and port to listen on; port 0 takes a free one.
+        pub endpoint: String = "localhost:4318".to_owned(),
+        /// What it listens on.
+        pub transport: Transport = Transport::Tcp,
+        /// TLS, on when the section is there.
+        pub tls: Section<ServerTlsConfig> = Section::none(),
+        /// Largest body in bytes, as sent and decompressed; 0 is 20 MiB.
+        pub max_request_body_size: usize = 20 * 1024 * 1024,
+        /// Compressions that are taken; an empty text is none at all.
+        pub compression_algorithms: Vec<String> =
+            ["", "gzip", "zstd", "zlib", "deflate"].map(str::to_owned).to_vec(),
+        /// Connections at a time; further ones wait to be accepted.
+        pub max_connections: u32 = 10_000,
+        /// Time for a request's head, and between two requests; 0 is no limit.
+        pub read_header_timeout: Duration = Duration::from_secs(60),
+        /// Time for a request's body; 0 is no limit.
+        pub read_timeout: Duration = Duration::from_secs(60),
+        /// Taken for compatibility; an answer is a few bytes.
+        pub write_timeout: Duration = Duration::from_secs(30),
+        /// Taken for compatibility; `read_header_timeout` ends idle connections.
+        pub idle_timeout: Duration = Duration::from_secs(60),
+        /// Whether a connection serves more than one request.
+        pub keep_alives_enabled: bool = true,
+        /// Sent with every answer.
+        pub response_headers: Headers = Headers::default(),
+        /// Taken for compatibility; nothing here reads request metadata.
+        pub include_metadata: bool = false,
+    }
+}
+
+impl HttpServerConfig {
+    /// Largest body in bytes.
+    pub fn max_body_bytes(&self) -> usize {
+        match self.max_request_body_size {
+            0 => 20 * 1024 * 1024,
+            size => size,
+        }
+    }
+
+    /// Reports what is wrong.
+    pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        if let Some(tls) = self.tls.as_ref() {
+            tls.validate(&at.key("tls"), problems);
+        }
+        validate_listen(&self.endpoint, &at.key("endpoint"), problems);
+        let algorithms = at.key("compression_algorithms");
+        for (index, name) in self.compression_algorithms.iter().enumerate() {
+            if !["", "gzip", "zstd", "zlib", "deflate"].contains(&name.as_str()) {
+                problems.report(
+                    &algorithms.index(index),
+                    format!("unsupported algorithm {name:?}, expected gzip, zstd, zlib or deflate"),
+                );
+            }
+        }
+        if self.max_connections == 0 {
+            problems.report(&at.key("max_connections"), "must be positive");
+        }
+    }
+}
+
+config_struct! {
+    /// An HTTP client.
+    pub struct HttpClientConfig {
+        /// Base URL; the signal's path is added.
+        pub endpoint: String = String::new(),
+        /// TLS for `https` endpoints.
+        pub tls: ClientTlsConfig = ClientTlsConfig::default(),
+        /// How bodies are compressed.
+        pub compression: Compression = Compression::None,
+        /// Sent with every request; `Host` replaces the URL's.
+        pub headers: Headers = Headers::default(),
+        /// Connections kept for later when idle.
+        pub max_idle_conns: usize = 100,
+        /// Of those, to one host; 0 is no limit of its own.
+        pub max_idle_conns_per_host: usize = 0,
+        /// How long an idle connection is kept; 0 is no limit.
+        pub idle_conn_timeout: Duration = Duration::from_secs(90),
+        /// Whether each request gets a connection of its own.
+        pub disable_keep_alives: bool = false,
+        /// Taken for compatibility; hyper sizes its buffers.
+        pub read_buffer_size: usize = 0,
+        /// Taken for compatibility; hyper sizes its buffers.
+        pub write_buffer_size: usize = 0,
+    }
+}
+
+impl HttpClientConfig {
+    /// Reports what is wrong; whether an endpoint is needed is the exporter's to say.
+    pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        self.tls.validate(&at.key("tls"), problems);
+        validate_url(&self.endpoint, &at.key("endpoint"), problems);
+    }
+}
+
+/// Reports a URL that is set and is none.
+pub(crate) fn validate_url(url: &str, at: &Path<'_>, problems: &mut Problems) {
+    if url.is_empty() {
+        return;
+    }
+    let valid = url.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    if !valid {
+        problems.report(at, format!("{url:?} is not a URL such as https://host:4318"));
+    }
+}

@@ -1,0 +1,66 @@
+//! The `otlp_grpc` exporter. Source: collector exporter/otlpexporter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Compression, Endpoint, GrpcClientConfig, Path, Problems, Section};
+use crate::config_struct;
+use crate::consumer::Next;
+use crate::queue::{ChainSettings, QueueConfig, RetryConfig, Sender, chain};
+use crate::service::{BuildError, Context, ExporterConfig};
+use crate::transport::grpc::client::GrpcClient;
+use crate::wire::Signal;
+
+config_struct! {
+    /// `otlp_grpc`: sends by OTLP/gRPC.
+    pub struct OtlpGrpcConfig {
+        /// Time for one attempt; 0 is no limit.
+        pub timeout: Duration = Duration::from_secs(5),
+        /// Whether and how a batch is tried again.
+        pub retry_on_failure: RetryConfig = RetryConfig::default(),
+        /// What waits for the destination.
+        pub sending_queue: Section<QueueConfig> = Section::on(QueueConfig::default()),
+    }
+    flatten {
+        /// The client.
+        pub client: GrpcClientConfig = GrpcClientConfig {
+            compression: Compression::Gzip,
+            write_buffer_size: 512 * 1024,
+            ..GrpcClientConfig::default()
+        },
+    }
+}
+
+impl OtlpGrpcConfig {
+    /// A sender to `endpoint`, whatever the settings say of it. Connects when it is first used.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be read or a TLS file is unusable.
+    pub fn sender(&self, endpoint: &str) -> Result<Arc<dyn Sender>, BuildError> {
+        Ok(Arc::new(GrpcClient::new(&self.client, endpoint)?))
+    }
+}
+
+impl ExporterConfig for OtlpGrpcConfig {
+    const TYPE: &'static str = "otlp_grpc";
+    const ALIASES: &'static [&'static str] = &["otlp"];
+    const SIGNALS: &'static [Signal] = &Signal::ALL;
+
+    fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        if self.client.endpoint.is_empty() {
+            problems.report(at, "requires a non-empty \"endpoint\"");
+        }
+        self.client.validate(at, problems);
+    }
+
+    fn build(&self, ctx: &Context) -> Result<Next, BuildError> {
+        let endpoint = Endpoint::parse(&self.client.endpoint).map_err(BuildError::new)?;
+        let settings = ChainSettings {
+            timeout: self.timeout,
+            retry: self.retry_on_failure.clone(),
+            queue: self.sending_queue.clone(),
+            destination: Some((endpoint.host, endpoint.port)),
+        };
+        Ok(chain(ctx, settings, self.sender(&self.client.endpoint)?))
+    }
+}

@@ -1,0 +1,17 @@
+//! gRPC on tonic, with messages that stay bytes.
+
+pub mod client;
+mod codec;
+
+use http::uri::PathAndQuery;
+
+use crate::wire::Signal;
+
+/// The path of a signal's `Export` method.
+pub fn export_path(signal: Signal) -> PathAndQuery {
+    PathAndQuery::from_static(match signal {
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    })
+}
