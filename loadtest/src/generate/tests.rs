@@ -1,0 +1,112 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+use shared::wire::Layout;
+
+use super::*;
+use crate::plan::FieldOrder;
+
+fn generate(plan: Plan) -> (Vec<Batch>, Truth) {
+    let mut generator = Generator::new(plan, Arc::new(Policies::of_sample_config()));
+    let mut requests = Vec::new();
+    while let Some(request) = generator.next_request() {
+        requests.push(request);
+    }
+    (requests, generator.into_truth())
+}
+
+fn decode(request: &Batch) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest::decode(request.bytes().clone()).unwrap()
+}
+
+#[test]
+fn equal_plans_make_equal_bytes() {
+    let (first, _) = generate(Plan::new(7, 50));
+    let (second, _) = generate(Plan::new(7, 50));
+    assert_eq!(first, second);
+    let (other, _) = generate(Plan::new(8, 50));
+    assert_ne!(first, other);
+}
+
+#[test]
+fn the_truth_is_what_a_decoder_finds() {
+    let (requests, truth) = generate(Plan::new(3, 300));
+    let mut spans: HashMap<[u8; 16], (u32, u64, u64, usize)> = HashMap::new();
+    for (index, request) in requests.iter().enumerate() {
+        for entry in decode(request).resource_spans {
+            assert_eq!(entry.resource.unwrap().attributes.len(), 10);
+            for span in entry.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                assert_eq!(span.attributes.len(), 12, "{}", span.name);
+                let id = span.trace_id.try_into().unwrap();
+                let seen = spans.entry(id).or_insert((0, u64::MAX, 0, index));
+                seen.0 += 1;
+                seen.1 = seen.1.min(span.start_time_unix_nano);
+                seen.2 = seen.2.max(span.end_time_unix_nano);
+                assert!(index - seen.3 <= 4, "a trace's spans are close together");
+            }
+        }
+    }
+    assert_eq!(truth.traces.len(), 300);
+    assert_eq!(spans.len(), 300);
+    for trace in &truth.traces {
+        let (count, start, end, _) = spans[&trace.id];
+        assert_eq!((trace.spans, trace.start_ns, trace.end_ns), (count, start, end));
+    }
+    assert_eq!(truth.calls.values().sum::<u64>(), truth.spans);
+}
+
+#[test]
+fn requests_are_as_large_as_planned_and_spans_as_real_ones() {
+    let mut plan = Plan::new(1, 2_000);
+    plan.spans_per_request = 512;
+    plan.services = 8;
+    let (requests, truth) = generate(plan);
+    let full = requests.iter().filter(|request| request.items() == 512).count();
+    assert!(full + 5 >= requests.len(), "{full} of {}", requests.len());
+    let bytes_per_span = truth.bytes / truth.spans;
+    assert!((540..=600).contains(&bytes_per_span), "{bytes_per_span} bytes a span");
+}
+
+#[test]
+fn both_field_orders_say_the_same() {
+    let (ascending, _) = generate(Plan::new(5, 100));
+    let mut plan = Plan::new(5, 100);
+    plan.field_order = FieldOrder::Collector;
+    let (descending, _) = generate(plan);
+    for (ascending, descending) in ascending.iter().zip(&descending) {
+        assert_eq!(ascending.layout(), Layout::Leading);
+        assert_ne!(descending.layout(), Layout::Leading);
+        assert_eq!(decode(ascending), decode(descending));
+    }
+    let trailing = descending.iter().filter(|batch| batch.layout() == Layout::Trailing).count();
+    assert_eq!(trailing, descending.len());
+}
+
+#[test]
+fn some_traces_fail_and_some_are_slow() {
+    let (_, truth) = generate(Plan::new(11, 5_000));
+    let slow = truth.traces.iter().filter(|trace| trace.end_ns - trace.start_ns >= 1_000_000_000);
+    assert!((50..300).contains(&slow.count()));
+    let failed = |key: &&crate::truth::CallKey| key.status == "STATUS_CODE_ERROR";
+    let errors: u64 =
+        truth.calls.iter().filter(|(key, _)| failed(key)).map(|(_, count)| count).sum();
+    let share = errors * 1000 / truth.spans;
+    assert!((10..=30).contains(&share), "{share} of 1000 spans failed");
+    let kept = Policies::of_sample_config().kept(&truth).len();
+    assert!((800..2_500).contains(&kept), "{kept} of 5000 traces are kept");
+}
+
+#[test]
+fn a_finished_generator_hands_out_what_it_began() {
+    let mut generator = Generator::new(Plan::new(1, u64::MAX), Arc::default());
+    let first = generator.next_request().unwrap().items() as u64;
+    generator.finish();
+    let mut spans = first;
+    while let Some(request) = generator.next_request() {
+        spans += request.items() as u64;
+    }
+    let expected: u64 = generator.truth().traces.iter().map(|trace| u64::from(trace.spans)).sum();
+    assert_eq!(spans, expected);
+}
