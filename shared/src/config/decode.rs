@@ -14,6 +14,11 @@ use super::units;
 pub trait Decode: Sized {
     /// Reads `node`. `None` when something was wrong; then it was reported.
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self>;
+
+    /// What a null sets; by default nothing, which keeps what is there.
+    fn from_null(_node: &Node) -> Option<Self> {
+        None
+    }
 }
 
 /// A section of the configuration: a struct made by [`config_struct!`].
@@ -233,7 +238,7 @@ impl<T: Decode> DecodeField for T {
         problems: &mut Problems,
     ) -> Option<Self> {
         match node.data {
-            Data::Null => None,
+            Data::Null => T::from_null(node),
             _ => T::decode(node, at, problems),
         }
     }
@@ -371,10 +376,17 @@ impl Decode for String {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         match &node.data {
             Data::String(text) => Some(text.clone()),
-            Data::List(_) | Data::Map(_) => expected("a string", node, at, problems),
-            // A scalar of another kind keeps the text it was written as.
+            Data::List(_) | Data::Map(_) if node.text.is_none() => {
+                expected("a string", node, at, problems)
+            }
+            // What is not text keeps the text it was written as, or came in a variable as.
             _ => Some(node.text.clone().unwrap_or_default()),
         }
+    }
+
+    /// A placeholder's empty text is null for other types, but text for this one.
+    fn from_null(node: &Node) -> Option<Self> {
+        node.text.clone()
     }
 }
 

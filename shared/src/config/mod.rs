@@ -4,19 +4,31 @@
 //! ([`config_struct!`](crate::config_struct)), and from sections to components. Only this module
 //! reads files and the environment.
 
+mod node;
+mod scalar;
+pub mod yaml;
+
+mod expand;
+mod merge;
+mod source;
+
+mod document;
+pub mod print;
+
 mod decode;
+mod problems;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod units;
+
 mod endpoint;
 mod grpc;
 mod headers;
 mod http;
-mod node;
-mod problems;
-#[cfg(test)]
-pub(crate) mod testing;
 mod tls;
-pub mod units;
 
 pub use decode::{Decode, DecodeField, Fields, NotSupported, Section, expected, key_name};
+pub use document::Document;
 pub use endpoint::Endpoint;
 pub use grpc::{
     Balancer, ClientKeepaliveConfig, Compression, GrpcClientConfig, GrpcServerConfig,
@@ -27,4 +39,5 @@ pub(crate) use http::validate_url;
 pub use http::{HttpClientConfig, HttpServerConfig};
 pub use node::{Data, Entry, Node, Place};
 pub use problems::{Path, Problem, Problems, nearest};
+pub use source::{Process, World};
 pub use tls::{ClientTlsConfig, Secret, ServerTlsConfig, TlsConfig, TlsVersion};

@@ -112,6 +112,29 @@ impl Problems {
         Self { root: Some(root), sources, ..Self::default() }
     }
 
+    /// Adds a source; its number is what [`Place::source`] says.
+    pub fn add_source(&mut self, name: impl Into<String>) -> usize {
+        self.sources.push(name.into());
+        self.sources.len() - 1
+    }
+
+    /// Looks lines up in `root` from now on.
+    pub fn locate_in(&mut self, root: Arc<Node>) {
+        self.root = Some(root);
+    }
+
+    /// Notes that something at `path` is wrong that stands at `place`.
+    pub fn report_at(&mut self, place: Place, path: &Path<'_>, message: impl Into<String>) {
+        let place = self.describe(place);
+        self.problems.push(Problem { path: path.to_string(), place, message: message.into() });
+    }
+
+    /// Notes something at `path` that works but should be changed, and stands at `place`.
+    pub fn warn_at(&mut self, place: Place, path: &Path<'_>, message: impl Into<String>) {
+        let place = self.describe(place);
+        self.warnings.push(Problem { path: path.to_string(), place, message: message.into() });
+    }
+
     /// Notes that the value at `path` is wrong.
     pub fn report(&mut self, path: &Path<'_>, message: impl Into<String>) {
         let problem = self.problem(path, message.into());
@@ -141,14 +164,16 @@ impl Problems {
 
     fn problem(&self, path: &Path<'_>, message: String) -> Problem {
         let place = self.root.as_deref().map(|root| path.nearest(root).1);
-        let place = place.and_then(|place| {
-            let source = self.sources.get(place.source)?;
-            Some(match place.line {
-                0 => source.clone(),
-                line => format!("{source}:{line}"),
-            })
-        });
+        let place = place.and_then(|place| self.describe(place));
         Problem { path: path.to_string(), place, message }
+    }
+
+    fn describe(&self, place: Place) -> Option<String> {
+        let source = self.sources.get(place.source)?;
+        Some(match place.line {
+            0 => source.clone(),
+            line => format!("{source}:{line}"),
+        })
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn node(json: &Value) -> Node {
         ),
     };
     let text = match json {
-        Value::Array(_) | Value::Object(_) => None,
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
         Value::String(text) => Some(text.clone()),
         scalar => Some(scalar.to_string()),
     };

@@ -1,0 +1,178 @@
+//! The whole configuration: its sources read, laid over each other, and expanded.
+
+use std::sync::Arc;
+
+use super::expand::expand;
+use super::merge::merge;
+use super::node::{Data, Entry, Node, Place};
+use super::problems::{Path, Problems};
+use super::source::{Fetched, Location, World};
+use super::yaml;
+
+/// A configuration that could be read; whether it makes sense is not known yet.
+#[derive(Debug)]
+pub struct Document {
+    /// Its values.
+    pub root: Arc<Node>,
+    /// What is wrong so far: placeholders that could not be replaced. Reading on adds to it.
+    pub problems: Problems,
+}
+
+impl Document {
+    /// Reads `configs` (values of `--config`), lays them over each other from left to right, then
+    /// `sets` (values of `--set`), and replaces placeholders.
+    ///
+    /// # Errors
+    /// All sources that cannot be read, if there are any.
+    pub fn load(
+        configs: &[String],
+        sets: &[String],
+        world: &dyn World,
+    ) -> Result<Document, Problems> {
+        let mut problems = Problems::default();
+        let mut root = Node::new(Data::Null);
+        for uri in configs {
+            add(&mut root, read(uri, world, &mut problems));
+        }
+        for setting in sets {
+            add(&mut root, set(setting, &mut problems));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        expand(&mut root, world, &mut problems);
+        let root = Arc::new(root);
+        problems.locate_in(Arc::clone(&root));
+        Ok(Document { root, problems })
+    }
+
+    /// Reads one text, as if it were the file `config.yaml`.
+    ///
+    /// # Errors
+    /// What is wrong with it as YAML.
+    pub fn parse(text: &str, world: &dyn World) -> Result<Document, Problems> {
+        struct One<'t>(&'t str, &'t dyn World);
+        impl World for One<'_> {
+            fn variable(&self, name: &str) -> Option<String> {
+                self.1.variable(name)
+            }
+            fn file(&self, path: &str) -> std::io::Result<String> {
+                match path {
+                    "config.yaml" => Ok(self.0.to_owned()),
+                    _ => self.1.file(path),
+                }
+            }
+        }
+        Self::load(&["config.yaml".to_owned()], &[], &One(text, world))
+    }
+}
+
+/// A source that says nothing changes nothing.
+fn add(root: &mut Node, more: Option<Node>) {
+    if let Some(more) = more
+        && !more.is_null()
+    {
+        merge(root, more);
+    }
+}
+
+fn read(uri: &str, world: &dyn World, problems: &mut Problems) -> Option<Node> {
+    let location = match Location::of_flag(uri) {
+        Ok(location) => location,
+        Err(message) => {
+            problems.report(&Path::ROOT, message);
+            return None;
+        }
+    };
+    let text = match location.fetch(world) {
+        Ok(Fetched::Text(text)) => text,
+        Ok(Fetched::EmptyDefault) => String::new(),
+        Ok(Fetched::Unset) => {
+            problems.report(&Path::ROOT, format!("{} is not set", location.name()));
+            return None;
+        }
+        Err(message) => {
+            problems.report(&Path::ROOT, message);
+            return None;
+        }
+    };
+    let source = problems.add_source(location.name());
+    match yaml::parse(&text, source) {
+        Ok(node) => sections(node, problems),
+        Err(error) => {
+            let place = Place { source, line: error.line };
+            problems.report_at(place, &Path::ROOT, error.message);
+            None
+        }
+    }
+}
+
+/// Checks that a source is a map, and splits its keys: `processors::batch: {}`.
+fn sections(mut node: Node, problems: &mut Problems) -> Option<Node> {
+    let (place, kind) = (node.place, node.kind());
+    match &mut node.data {
+        Data::Null => Some(node),
+        Data::Map(entries) => {
+            let mut root = Node { place, ..Node::new(Data::Map(Vec::new())) };
+            for Entry { key, place, value } in entries.drain(..) {
+                merge(&mut root, at_path(&key, place, value));
+            }
+            Some(root)
+        }
+        _ => {
+            problems.report_at(place, &Path::ROOT, format!("expected a map, got {kind}"));
+            None
+        }
+    }
+}
+
+/// The value of one `--set`: `receivers.otlp.protocols={}`.
+fn set(setting: &str, problems: &mut Problems) -> Option<Node> {
+    let Some((key, text)) = setting.split_once('=') else {
+        let message = format!("--set {setting}: missing equal sign");
+        problems.report(&Path::ROOT, message);
+        return None;
+    };
+    let source = problems.add_source(format!("--set {key}"));
+    let place = Place { source, line: 0 };
+    let segments = key.replace('.', "::");
+    if segments.split("::").any(str::is_empty) {
+        problems.report_at(place, &Path::ROOT, "the key has an empty part");
+        return None;
+    }
+    match yaml::parse(text, source) {
+        Ok(mut value) => {
+            without_lines(&mut value);
+            Some(at_path(&segments, place, value))
+        }
+        Err(error) => {
+            problems.report_at(place, &Path::ROOT, error.message);
+            None
+        }
+    }
+}
+
+/// A flag has no lines worth telling.
+fn without_lines(node: &mut Node) {
+    node.place.line = 0;
+    match &mut node.data {
+        Data::List(items) => items.iter_mut().for_each(without_lines),
+        Data::Map(entries) => entries.iter_mut().for_each(|entry| {
+            entry.place.line = 0;
+            without_lines(&mut entry.value);
+        }),
+        _ => {}
+    }
+}
+
+/// Maps within each other, one for each part of `a::b::c`, that lead to `value`.
+fn at_path(path: &str, place: Place, value: Node) -> Node {
+    path.rsplit("::").fold(value, |value, key| {
+        let entry = Entry { key: key.to_owned(), place, value };
+        Node { place, ..Node::new(Data::Map(vec![entry])) }
+    })
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;
