@@ -1,11 +1,15 @@
 //! Which backend owns which key: who the backends are, and the ring that both tiers agree on.
 //!
-//! In reading order: a [`resolver`] finds the endpoints of the backends; a [`ring`] is a pure
-//! function of that set; [`routes`] joins the ring with a consumer for each endpoint and swaps
+//! In reading order: a [`resolver`] finds the endpoints of the backends, where [`members`] says
+//! who stays when a lookup fails; a [`ring`] is a pure function of that set; [`routes`] joins the ring with a consumer for each endpoint and swaps
 //! both at once when the set changes.
 
+pub mod resolver;
+
+pub mod members;
 pub mod ring;
 
+pub use resolver::{Resolver, ResolverConfig};
 pub use ring::{Ring, RingHash};
 
 use std::borrow::Cow;
