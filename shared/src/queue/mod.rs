@@ -1,19 +1,35 @@
 //! What stands between a pipeline and a destination: queue, batcher, retry, timeout.
 //!
 //! `pipeline → [queue, batcher] → counting → retry → timeout → Sender`, as in the Collector's
-//! exporter helper, so counters see the final outcome.
+//! exporter helper, so counters see the final outcome. [`retry`], [`batcher`] and [`split`] are
+//! pure; [`deliver`] and [`sending`] are the shells around them.
+//!
+//! Only what a destination did not take is tried again; what it took counts as sent at once.
+
+mod batcher;
+mod config;
+mod counts;
+mod deliver;
+mod retry;
+mod sending;
+mod split;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
+pub use config::{QueueBatchConfig, QueueConfig, RetryConfig, Sizer};
+pub use counts::DESCRIPTORS;
+
 use crate::batch::Batch;
 use crate::config::Section;
-use crate::config_enum;
-use crate::config_struct;
 use crate::consumer::{Consumer, Next, Rejected};
 use crate::service::Context;
+use deliver::{Delivery, Open, Owner};
+use sending::SendingQueue;
 
 /// Sends one batch to a destination, once.
 #[async_trait]
@@ -34,69 +50,6 @@ pub struct Delivered {
     pub message: String,
 }
 
-config_enum! {
-    /// What a queue's size counts.
-    pub enum Sizer {
-        /// Requests.
-        Requests = "requests",
-        /// Spans, data points or log records.
-        Items = "items",
-        /// Bytes on the wire, uncompressed.
-        Bytes = "bytes",
-    }
-}
-
-config_struct! {
-    /// `sending_queue`: what waits for a destination. Source: collector exporterhelper/queuebatch.
-    pub struct QueueConfig {
-        /// How many batches are sent at a time.
-        pub num_consumers: usize = 10,
-        /// Room, in the sizer's unit; what is being sent still takes room.
-        pub queue_size: usize = 1000,
-        /// What `queue_size` counts.
-        pub sizer: Sizer = Sizer::Requests,
-        /// Whether a full queue makes the sender wait instead of refusing.
-        pub block_on_overflow: bool = false,
-        /// Whether the sender waits for the outcome.
-        pub wait_for_result: bool = false,
-        /// Joins queued batches.
-        pub batch: Section<QueueBatchConfig> = Section::off(),
-    }
-}
-
-config_struct! {
-    /// `sending_queue::batch`: joins queued batches before they are sent.
-    pub struct QueueBatchConfig {
-        /// The longest a batch waits for others.
-        pub flush_timeout: Duration = Duration::from_millis(200),
-        /// Sent when this size is reached.
-        pub min_size: usize = 8192,
-        /// Split above this size; 0 is no limit.
-        pub max_size: usize = 0,
-        /// What the sizes count: items or bytes. Default: the queue's sizer if that is one of
-        /// them, else items.
-        pub sizer: Option<Sizer> = None,
-    }
-}
-
-config_struct! {
-    /// `retry_on_failure`: how long and how often. Source: collector config/configretry.
-    pub struct RetryConfig {
-        /// Whether to try again at all.
-        pub enabled: bool = true,
-        /// Wait before the second attempt.
-        pub initial_interval: Duration = Duration::from_secs(5),
-        /// Each wait is spread by this factor to both sides.
-        pub randomization_factor: f64 = 0.5,
-        /// Each wait is this many times the one before.
-        pub multiplier: f64 = 1.5,
-        /// The longest wait, before it is spread.
-        pub max_interval: Duration = Duration::from_secs(30),
-        /// Gives up after this time; 0 never does.
-        pub max_elapsed_time: Duration = Duration::from_secs(300),
-    }
-}
-
 /// The settings of a chain, as an exporter's section gives them.
 #[derive(Debug, Clone)]
 pub struct ChainSettings {
@@ -110,17 +63,30 @@ pub struct ChainSettings {
     pub destination: Option<(String, u16)>,
 }
 
-/// Puts queue, counting, retry and timeout in front of `sender`.
+/// Puts queue, counting, retry and timeout in front of `sender`. To be called within a runtime.
+///
+/// With a queue, a batch is taken as soon as there is room for it, unless the queue waits for the
+/// result; without one the caller waits for the outcome. A caller who gives up waiting without a
+/// queue ends the attempt, and what was not delivered counts as failed.
 pub fn chain(ctx: &Context, settings: ChainSettings, sender: Arc<dyn Sender>) -> Next {
-    drop((ctx.clone(), settings));
-    Arc::new(Direct(sender))
+    let ChainSettings { timeout, retry, queue, destination } = settings;
+    let delivery = Arc::new(Delivery::new(ctx, sender, timeout, retry, destination.as_ref()));
+    match queue.as_ref() {
+        Some(queue) => Arc::new(SendingQueue::start(queue, ctx.signal, delivery)),
+        None => Arc::new(Direct(delivery)),
+    }
 }
 
-struct Direct(Arc<dyn Sender>);
+/// A chain without a queue.
+struct Direct(Arc<Delivery>);
 
 #[async_trait]
 impl Consumer for Direct {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
-        self.0.send(batch).await.map(|_| ())
+        Open::new(&self.0, batch, Owner::Caller).deliver().await
+    }
+
+    async fn shutdown(&self, _deadline: Instant) {
+        self.0.stopping.cancel();
     }
 }
