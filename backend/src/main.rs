@@ -1,6 +1,8 @@
 //! `backend`: the stateful tier. Keeps whole traces until they can be judged, and exports.
 
 mod components;
+mod identity;
+mod span_metrics;
 
 use std::process::ExitCode;
 
