@@ -62,11 +62,10 @@ fn report_unknown_key<S: Fields>(key: &str, at: &Path<'_>, problems: &mut Proble
 
 /// Reports that `node` is of the wrong kind.
 pub fn expected<T>(what: &str, node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<T> {
-    let found = match &node.text {
-        Some(text) if !matches!(node.data, Data::List(_) | Data::Map(_)) => {
-            format!("{} \"{text}\"", node.kind())
-        }
-        _ => node.kind().to_owned(),
+    let found = match (&node.data, &node.text) {
+        (Data::List(_) | Data::Map(_), _) => node.kind().to_owned(),
+        (Data::String(text), _) | (_, Some(text)) => format!("{} \"{text}\"", node.kind()),
+        (_, None) => node.kind().to_owned(),
     };
     problems.report(at, format!("expected {what}, got {found}"));
     None
