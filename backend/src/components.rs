@@ -3,17 +3,17 @@
 use shared::service::{Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
-use crate::span_metrics::{self, SpanMetricsConfig};
+use crate::tail_sampling::{self, TailSamplingConfig};
 
 /// The component types that `backend` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {
     Registry::new()
-        .connector::<SpanMetricsConfig>()
+        .processor::<TailSamplingConfig>()
         .elsewhere(Kind::Exporter, "load_balancing", "edge")
         .elsewhere(Kind::Exporter, "loadbalancing", "edge")
 }
 
 /// The metrics of those components. A new set is one line.
 pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
-    [span_metrics::DESCRIPTORS].concat()
+    tail_sampling::DESCRIPTORS.to_vec()
 }

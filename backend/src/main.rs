@@ -1,8 +1,7 @@
 //! `backend`: the stateful tier. Keeps whole traces until they can be judged, and exports.
 
 mod components;
-mod identity;
-mod span_metrics;
+mod tail_sampling;
 
 use std::process::ExitCode;
 

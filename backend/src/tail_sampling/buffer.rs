@@ -1,0 +1,64 @@
+//! What is kept of spans: their bytes in the log, and the headers they are under.
+
+use super::headers::Headers;
+use super::segments::{Appended, Log, RunId};
+
+/// The log and its headers, which count the runs that are under them.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    /// Span bytes.
+    pub(super) log: Log,
+    /// Resource and scope headers.
+    pub(super) headers: Headers,
+}
+
+impl Buffer {
+    /// An empty buffer.
+    pub(super) fn new(segment_bytes: usize, seed: u64) -> Self {
+        Self { log: Log::new(segment_bytes), headers: Headers::new(seed) }
+    }
+
+    /// Appends a span, a field of its scope entry, to the chain that ends with `last`.
+    ///
+    /// Gives the new end of the chain when a run was begun.
+    #[inline]
+    pub(super) fn append(&mut self, last: Option<RunId>, scope: u32, span: &[u8]) -> Option<RunId> {
+        match self.log.append(last, scope, span) {
+            Appended::Run(run) => {
+                self.headers.add_run(scope);
+                Some(run)
+            }
+            Appended::Extension => None,
+        }
+    }
+
+    /// Lets go of one run.
+    pub(super) fn release(&mut self, id: RunId) {
+        let scope = self.log.run(id).scope;
+        self.log.release(id);
+        self.headers.release_scope(scope);
+    }
+
+    /// Lets go of the chain that ends with `last`; tells how many spans it had.
+    pub(super) fn release_chain(&mut self, last: Option<RunId>) -> usize {
+        let (mut next, mut spans) = (last, 0);
+        while let Some(id) = next {
+            let run = self.log.run(id);
+            spans += run.spans;
+            next = run.before;
+            self.release(id);
+        }
+        spans
+    }
+
+    /// Bytes of all that.
+    pub(super) fn allocated(&self) -> usize {
+        self.log.allocated() + self.headers.allocated()
+    }
+
+    /// Gives memory back that was not needed since the last call.
+    pub(super) fn trim(&mut self) {
+        self.log.trim();
+        self.headers.trim();
+    }
+}

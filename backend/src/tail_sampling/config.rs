@@ -1,0 +1,180 @@
+//! `tail_sampling`: keys, defaults, and what can be wrong with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::config::{NotSupported, Path, Problems};
+use shared::config_struct;
+use shared::consumer::Next;
+use shared::service::{BuildError, Context, ProcessorConfig};
+use shared::wire::Signal;
+
+use super::TailSampling;
+use super::policy::{NamedPolicy, Seen};
+
+config_struct! {
+    /// `tail_sampling`. Source: contrib v0.156 tailsamplingprocessor/config.go.
+    pub(crate) struct TailSamplingConfig {
+        /// How long a trace is kept from its first span until it is judged.
+        pub decision_wait: Duration = Duration::from_secs(30),
+        /// If not 0, a trace is judged so long after its root, should that come earlier.
+        pub decision_wait_after_root_received: Duration = Duration::ZERO,
+        /// Traces that wait at most; the oldest is judged before its time when there are more.
+        pub num_traces: usize = 50_000,
+        /// Accepted for the Collector's sake; tables grow as they need.
+        pub expected_new_traces_per_sec: u64 = 0,
+        /// The policies; a trace is kept if any of them wants it.
+        pub policies: Vec<NamedPolicy> = Vec::new(),
+        /// How many decisions are remembered for late spans.
+        pub decision_cache: DecisionCacheConfig = DecisionCacheConfig::default(),
+        /// Whether a trace that one policy keeps is not shown to those after it.
+        pub sample_on_first_match: bool = false,
+        /// Whether a stop throws waiting traces away instead of judging what is there of them.
+        pub drop_pending_traces_on_shutdown: bool = false,
+        /// Bytes held at most (not in the Collector); the oldest traces are judged before their
+        /// time when there are more. Default: half of the memory of the container or machine.
+        pub max_buffer_bytes: Option<usize> = None,
+        /// Whether to wait at `num_traces` instead of judging early; never done here.
+        pub block_on_overflow: NotSupported = NotSupported,
+        /// Only complete traces are judged here.
+        pub sampling_strategy: NotSupported = NotSupported,
+        /// The size of one trace is not limited by itself here.
+        pub maximum_trace_size_bytes: NotSupported = NotSupported,
+        /// There is one shard a worker thread.
+        pub num_shards: NotSupported = NotSupported,
+        /// The buffer is in memory.
+        pub tail_storage: NotSupported = NotSupported,
+    }
+}
+
+config_struct! {
+    /// `decision_cache`: how many decisions are remembered; 0 turns memory off, as in the
+    /// Collector, and a late span then begins a trace of its own.
+    pub(crate) struct DecisionCacheConfig {
+        /// Sampled traces; about 24 bytes each.
+        pub sampled_cache_size: usize = 100_000,
+        /// Other traces; about 15 bytes each.
+        pub non_sampled_cache_size: usize = 500_000,
+    }
+}
+
+impl ProcessorConfig for TailSamplingConfig {
+    const TYPE: &'static str = "tail_sampling";
+    const SIGNALS: &'static [Signal] = &[Signal::Traces];
+
+    fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        if self.decision_wait.is_zero() {
+            problems.report(&at.key("decision_wait"), "must be above 0");
+        }
+        if self.num_traces == 0 {
+            problems.report(&at.key("num_traces"), "must be above 0");
+        }
+        if self.max_buffer_bytes == Some(0) {
+            problems.report(&at.key("max_buffer_bytes"), "must be above 0");
+        }
+        let at = at.key("policies");
+        if self.policies.is_empty() {
+            problems.report(&at, "must not be empty, or every trace would be dropped");
+        }
+        for (index, policy) in self.policies.iter().enumerate() {
+            let at = at.index(index);
+            if policy.name.is_empty() {
+                problems.report(&at, "name must be set");
+            } else if self.policies[..index].iter().any(|other| other.name == policy.name) {
+                let message = format!("\"{}\" is the name of an earlier policy too", policy.name);
+                problems.report(&at.key("name"), message);
+            }
+            policy.validate(&at, problems);
+        }
+        let bits: usize = self.policies.iter().map(NamedPolicy::bits).sum();
+        if bits > Seen::MAX {
+            let message = format!(
+                "{bits} policies look at spans, sub-policies included; there can be {} at most",
+                Seen::MAX
+            );
+            problems.report(&at, message);
+        }
+    }
+
+    fn build(&self, ctx: &Context, next: Next) -> Result<Next, BuildError> {
+        Ok(Arc::new(TailSampling::start(self, ctx, &next)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config::{Decode, yaml};
+
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        let mut problems = Problems::default();
+        let node = yaml::parse(text, 0).unwrap();
+        if let Some(config) = TailSamplingConfig::decode(&node, &Path::ROOT, &mut problems) {
+            config.validate(&Path::ROOT, &mut problems);
+        }
+        problems.errors().iter().map(ToString::to_string).collect()
+    }
+
+    const POLICY: &str = "policies: [{name: a, type: always_sample}]";
+
+    #[test]
+    fn a_wait_may_be_shorter_than_a_second() {
+        assert!(problems(&format!("decision_wait: 1ms\n{POLICY}")).is_empty());
+        assert_eq!(
+            problems(&format!("decision_wait: 0s\nnum_traces: 0\nmax_buffer_bytes: 0\n{POLICY}")),
+            [
+                "decision_wait: must be above 0",
+                "num_traces: must be above 0",
+                "max_buffer_bytes: must be above 0"
+            ]
+        );
+    }
+
+    #[test]
+    fn policies_need_names_of_their_own() {
+        assert_eq!(
+            problems("{}"),
+            ["policies: must not be empty, or every trace would be dropped"]
+        );
+        assert_eq!(
+            problems(
+                "policies: [{type: always_sample}, {name: a, type: always_sample}, \
+                 {name: a, type: latency}]"
+            ),
+            [
+                "policies::0: name must be set",
+                "policies::2::name: \"a\" is the name of an earlier policy too"
+            ]
+        );
+    }
+
+    #[test]
+    fn more_policies_than_bits_are_refused() {
+        let policy = |number| {
+            format!("{{name: p{number}, type: status_code, status_code: {{status_codes: [OK]}}}}")
+        };
+        let list = |count| {
+            let policies: Vec<String> = (0..count).map(policy).collect();
+            problems(&format!("policies: [{}]", policies.join(", ")))
+        };
+        assert!(list(128).is_empty());
+        assert_eq!(
+            list(129),
+            [
+                "policies: 129 policies look at spans, sub-policies included; there can be 128 at most"
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_and_unsupported_keys_are_errors() {
+        assert_eq!(
+            problems(&format!("decision_wiat: 1s\nnum_shards: 4\n{POLICY}")),
+            [
+                "decision_wiat: unknown key, did you mean \"decision_wait\"?",
+                "num_shards: not supported yet"
+            ]
+        );
+    }
+}

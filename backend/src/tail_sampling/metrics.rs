@@ -1,0 +1,211 @@
+//! What the processor counts.
+
+use shared::metric_set;
+use shared::telemetry::metrics::Descriptor;
+
+use super::evaluate::PolicyTally;
+use super::shard::Held;
+use super::tally::Tally;
+
+/// All metrics of this processor.
+pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
+    Metrics::DESCRIPTORS,
+    GlobalMetrics::DESCRIPTORS,
+    VoteMetrics::DESCRIPTORS,
+    PolicyMetrics::DESCRIPTORS,
+    CacheMetrics::DESCRIPTORS,
+    SampledOutMetrics::DESCRIPTORS,
+    LostMetrics::DESCRIPTORS,
+    EarlyMetrics::DESCRIPTORS,
+];
+
+metric_set! {
+    /// Traces, spans and times of all instances of the processor.
+    pub(super) struct Metrics [];
+    /// Number of traces that began to wait for a decision.
+    new_traces: Counter = "otelcol_processor_tail_sampling_new_trace_id_received", "{trace}";
+    /// Traces that wait for a decision.
+    traces: Gauge = "otelcol_processor_tail_sampling_sampling_traces_on_memory", "{trace}";
+    /// Time that one round of decisions took, in milliseconds.
+    timer_latency: Histogram = "otelcol_processor_tail_sampling_sampling_decision_timer_latency", "ms";
+    /// Time from the decision about a trace to the arrival of a late piece of it, in seconds.
+    late_span_age: Histogram = "otelcol_processor_tail_sampling_sampling_late_span_age", "s";
+    /// Time from the arrival of a trace's first span to its decision, in seconds.
+    removal_age: Histogram = "otelcol_processor_tail_sampling_sampling_trace_removal_age", "s";
+    /// Number of times that a policy failed to look at a span or to decide about a trace.
+    evaluation_errors: Counter = "otelcol_processor_tail_sampling_sampling_policy_evaluation_error", "{error}";
+    /// Number of traces that were gone when they were due; always 0, since none is evicted without a decision.
+    dropped_too_early: Counter = "otelcol_processor_tail_sampling_sampling_trace_dropped_too_early", "{trace}";
+    /// Number of spans that came in.
+    received_spans: Counter = "otelcol_processor_tail_sampling_spans_received", "{span}";
+    /// Number of spans of sampled traces that the next component took.
+    forwarded_spans: Counter = "otelcol_processor_tail_sampling_spans_forwarded", "{span}";
+    /// Spans that wait for a decision or for the next component.
+    held_spans: Gauge = "otelcol_processor_tail_sampling_spans_held", "{span}";
+    /// Bytes of the trace buffer.
+    held_bytes: Gauge = "otelcol_processor_tail_sampling_held_bytes", "By";
+    /// Number of spans that a full inbox refused.
+    refused_spans: Counter = "otelcol_processor_tail_sampling_inbox_refused_spans", "{span}";
+    /// Number of spans without a trace id, each judged by itself at once.
+    spans_without_trace_id: Counter = "otelcol_processor_tail_sampling_spans_without_trace_id", "{span}";
+}
+
+metric_set! {
+    /// Final decisions.
+    pub(super) struct GlobalMetrics ["sampled", "decision"];
+    /// Number of traces by their final decision.
+    traces: Counter = "otelcol_processor_tail_sampling_global_count_traces_sampled", "{trace}";
+}
+
+metric_set! {
+    /// Votes of the policies.
+    pub(super) struct VoteMetrics ["policy", "sampled", "decision"];
+    /// Number of traces by the vote of each policy, which need not be the final decision.
+    traces: Counter = "otelcol_processor_tail_sampling_count_traces_sampled", "{trace}";
+}
+
+metric_set! {
+    /// Work of the policies.
+    pub(super) struct PolicyMetrics ["policy"];
+    /// Number of times that the policy was asked about a trace.
+    executions: Counter = "otelcol_processor_tail_sampling_sampling_policy_execution_count", "{execution}";
+    /// Time that the policy took for that, in microseconds.
+    time: Counter = "otelcol_processor_tail_sampling_sampling_policy_execution_time_sum", "us";
+}
+
+metric_set! {
+    /// Late spans.
+    pub(super) struct CacheMetrics ["sampled"];
+    /// Number of late spans that followed a remembered decision.
+    spans: Counter = "otelcol_processor_tail_sampling_early_releases_from_cache_decision", "{span}";
+}
+
+metric_set! {
+    /// Spans that were not kept.
+    pub(super) struct SampledOutMetrics ["reason"];
+    /// Number of spans that were not kept: their trace was not sampled (decision), had not been when they came late (late_span), or was thrown away at a stop, as configured (shutdown).
+    spans: Counter = "otelcol_processor_tail_sampling_spans_sampled_out", "{span}";
+}
+
+metric_set! {
+    /// Spans that should have been kept.
+    pub(super) struct LostMetrics ["reason"];
+    /// Number of spans of sampled traces that were lost: the next component rejected them for good (rejected), or had not taken them when the process had to stop (shutdown).
+    spans: Counter = "otelcol_processor_tail_sampling_spans_lost", "{span}";
+}
+
+metric_set! {
+    /// Traces judged before their time.
+    pub(super) struct EarlyMetrics ["reason"];
+    /// Number of traces judged before their time: too many were waiting (num_traces), too many bytes were held (bytes), or the process stops (shutdown).
+    traces: Counter = "otelcol_processor_tail_sampling_early_decisions", "{trace}";
+}
+
+/// All handles of a processor.
+pub(super) struct Handles {
+    /// See [`Metrics`].
+    pub(super) metrics: Metrics,
+    /// Spans lost because the next component rejected them for good.
+    pub(super) lost_rejected: LostMetrics,
+    /// Spans lost because the process had to stop.
+    pub(super) lost_shutdown: LostMetrics,
+    decisions: Pair<GlobalMetrics>,
+    late: Pair<CacheMetrics>,
+    sampled_out: [SampledOutMetrics; 3],
+    early: [EarlyMetrics; 3],
+    policies: Vec<(Pair<VoteMetrics>, PolicyMetrics)>,
+}
+
+/// Handles for sampled and for not sampled.
+struct Pair<M> {
+    sampled: M,
+    not_sampled: M,
+}
+
+impl Handles {
+    /// Resolves the handles. `policies` are the values of the `policy` label, in order.
+    pub(super) fn new(policies: impl Iterator<Item = String>) -> Self {
+        let decision =
+            |sampled, decision| GlobalMetrics::new(&[("sampled", sampled), ("decision", decision)]);
+        let votes = |policy: &str| Pair {
+            sampled: VoteMetrics::new(&[
+                ("policy", policy),
+                ("sampled", "true"),
+                ("decision", "sampled"),
+            ]),
+            not_sampled: VoteMetrics::new(&[
+                ("policy", policy),
+                ("sampled", "false"),
+                ("decision", "not_sampled"),
+            ]),
+        };
+        Self {
+            metrics: Metrics::new(&[]),
+            lost_rejected: LostMetrics::new(&[("reason", "rejected")]),
+            lost_shutdown: LostMetrics::new(&[("reason", "shutdown")]),
+            decisions: Pair {
+                sampled: decision("true", "sampled"),
+                not_sampled: decision("false", "not_sampled"),
+            },
+            late: Pair {
+                sampled: CacheMetrics::new(&[("sampled", "true")]),
+                not_sampled: CacheMetrics::new(&[("sampled", "false")]),
+            },
+            sampled_out: ["decision", "late_span", "shutdown"]
+                .map(|reason| SampledOutMetrics::new(&[("reason", reason)])),
+            early: ["num_traces", "bytes", "shutdown"]
+                .map(|reason| EarlyMetrics::new(&[("reason", reason)])),
+            policies: policies
+                .map(|policy| (votes(&policy), PolicyMetrics::new(&[("policy", &policy)])))
+                .collect(),
+        }
+    }
+
+    /// Adds what a shard did. `published` is what its gauges showed before.
+    #[allow(clippy::cast_precision_loss, reason = "gauges and seconds are far below 2^53")]
+    pub(super) fn publish(&self, tally: &Tally, held: Held, published: &mut Held) {
+        let metrics = &self.metrics;
+        metrics.received_spans.increment(tally.received_spans);
+        metrics.spans_without_trace_id.increment(tally.spans_without_trace_id);
+        metrics.new_traces.increment(tally.new_traces);
+        self.decisions.sampled.traces.increment(tally.sampled_traces);
+        self.decisions.not_sampled.traces.increment(tally.not_sampled_traces);
+        self.late.sampled.spans.increment(tally.forwarded_late_spans);
+        self.late.not_sampled.spans.increment(tally.sampled_out_late_spans);
+        let sampled_out =
+            [tally.sampled_out_spans, tally.sampled_out_late_spans, tally.discarded_spans];
+        for (handle, spans) in self.sampled_out.iter().zip(sampled_out) {
+            handle.spans.increment(spans);
+        }
+        let early = [tally.early.num_traces, tally.early.bytes, tally.early.shutdown];
+        for (handle, traces) in self.early.iter().zip(early) {
+            handle.traces.increment(traces);
+        }
+        for (seconds, count) in tally.late_ages.iter() {
+            metrics.late_span_age.record_many(seconds as f64, count);
+        }
+        for (seconds, count) in tally.removal_ages.iter() {
+            metrics.removal_age.record_many(seconds as f64, count);
+        }
+        for (handles, tally) in self.policies.iter().zip(&tally.policies) {
+            self.publish_policy(handles, tally);
+        }
+        // Shards share the gauges, so each moves them by what changed.
+        metrics.traces.increment(held.traces as f64 - published.traces as f64);
+        metrics.held_spans.increment(held.spans as f64 - published.spans as f64);
+        metrics.held_bytes.increment(held.bytes as f64 - published.bytes as f64);
+        *published = held;
+    }
+
+    fn publish_policy(
+        &self,
+        (votes, work): &(Pair<VoteMetrics>, PolicyMetrics),
+        tally: &PolicyTally,
+    ) {
+        votes.sampled.traces.increment(tally.sampled);
+        votes.not_sampled.traces.increment(tally.not_sampled);
+        work.executions.increment(tally.sampled + tally.not_sampled + tally.errors);
+        work.time.increment(u64::try_from(tally.time.as_micros()).unwrap_or(u64::MAX));
+        self.metrics.evaluation_errors.increment(tally.errors);
+    }
+}

@@ -1,0 +1,215 @@
+//! `tail_sampling`: keeps whole traces until they can be judged, and forwards those worth keeping.
+//!
+//! In reading order: [`config`] and [`policy`] are what a user sets. A [`shard`] is the pure state
+//! machine, made of the traces that wait ([`trace`]), their spans' bytes in a log ([`buffer`],
+//! [`segments`], [`headers`]), the policies' votes ([`evaluate`]), the decisions that are
+//! remembered ([`decision_cache`]) and what is on its way out ([`outgoing`]). A [`shard_task`]
+//! gives it a clock and an inbox. This file cuts batches by shard.
+//!
+//! There is a shard for each worker thread. A trace's shard comes from its id by a hash with a
+//! secret seed, so it has nothing to do with the ring that sent the trace here.
+
+mod config;
+mod policy;
+
+mod shard;
+
+mod trace;
+
+mod buffer;
+mod headers;
+mod segments;
+mod slab;
+
+mod decision_cache;
+mod evaluate;
+mod outgoing;
+mod tally;
+
+mod metrics;
+mod shard_task;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use shared::service::Context;
+use shared::telemetry::thin::Thin;
+use shared::telemetry::{cgroup, process};
+use shared::{Batch, Consumer, Next, Rejected, clock};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, error};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+pub(crate) use config::TailSamplingConfig;
+pub(crate) use metrics::DESCRIPTORS;
+
+use evaluate::Policies;
+use metrics::Handles;
+use outgoing::RequestSize;
+use segments::SEGMENT_BYTES;
+use shard::{Settings, Shard};
+use shard_task::{Common, Message, ShardTask};
+
+/// Room in the inbox of a shard, in bytes of batches; a larger batch takes all of it.
+const INBOX_BYTES: usize = 16 << 20;
+/// Room in the inbox of a shard, in batches.
+const INBOX_BATCHES: usize = 1024;
+/// How long a sender waits for room before it is refused.
+const INBOX_WAIT: Duration = Duration::from_millis(200);
+/// When a sender that was refused should come again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How large a request of sampled spans becomes.
+const REQUEST: RequestSize = RequestSize { spans: 8192, bytes: 1 << 20 };
+/// Time that a stop leaves the tasks beyond its deadline to count what is lost.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The processor.
+pub(crate) struct TailSampling {
+    inboxes: Vec<Inbox>,
+    /// Chooses a trace's shard.
+    seed: u64,
+    common: Arc<Common>,
+    stop: watch::Sender<Option<Instant>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Inbox {
+    sender: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
+}
+
+/// A place in an inbox, to be filled at once.
+type Place<'a> = (OwnedSemaphorePermit, mpsc::Permit<'a, Message>);
+
+impl TailSampling {
+    /// Starts one task a worker thread of the runtime it is called in.
+    fn start(config: &TailSamplingConfig, ctx: &Context, next: &Next) -> Self {
+        let shards = tokio::runtime::Handle::current().metrics().num_workers().max(1);
+        let policies = Arc::new(Policies::build(&config.policies, config.sample_on_first_match));
+        let label = |policy: &str| match &ctx.id.name {
+            Some(component) => format!("{component}.{policy}"),
+            None => policy.to_owned(),
+        };
+        let common = Arc::new(Common {
+            id: ctx.id.to_string(),
+            handles: Handles::new(policies.names().map(label)),
+            policies,
+            losses: Arc::clone(&ctx.losses),
+            drop_pending: config.drop_pending_traces_on_shutdown,
+            thin: Thin::new(),
+        });
+        let settings = settings(config, shards);
+        debug!(processor = common.id, shards, ?settings, "tail sampling starts");
+        let (stop, stopped) = watch::channel(None);
+        let (mut inboxes, mut tasks) = (Vec::new(), Vec::new());
+        for _ in 0..shards {
+            let (sender, inbox) = mpsc::channel(INBOX_BATCHES);
+            let policies = Arc::clone(&common.policies);
+            let task = ShardTask {
+                shard: Shard::new(settings.clone(), policies, rand::random(), clock::now()),
+                inbox,
+                next: Arc::clone(next),
+                stop: stopped.clone(),
+                common: Arc::clone(&common),
+            };
+            tasks.push(tokio::spawn(task.run()));
+            inboxes.push(Inbox { sender, room: Arc::new(Semaphore::new(INBOX_BYTES)) });
+        }
+        let tasks = Mutex::new(tasks);
+        Self { inboxes, seed: rand::random(), common, stop, tasks }
+    }
+
+    /// The batch's parts, each with its shard.
+    fn cut(&self, batch: &Batch) -> Vec<(usize, Batch)> {
+        let shards = self.inboxes.len() as u64;
+        if shards == 1 {
+            return vec![(0, batch.clone())];
+        }
+        let shard_of = |span: &[u8]| {
+            let hash = xxh3_64_with_seed(batch.trace_id(span), self.seed);
+            usize::try_from(hash % shards).expect("there are few shards")
+        };
+        batch.regroup_indexed(shard_of)
+    }
+
+    /// Places for all parts, or none. Every sender takes them in the order of the shards.
+    async fn places(&self, parts: &[(usize, Batch)]) -> Option<Vec<Place<'_>>> {
+        let mut places = Vec::with_capacity(parts.len());
+        for (shard, part) in parts {
+            let inbox = &self.inboxes[*shard];
+            let bytes = u32::try_from(part.bytes().len().min(INBOX_BYTES)).unwrap_or(u32::MAX);
+            let room = Arc::clone(&inbox.room).acquire_many_owned(bytes).await.ok()?;
+            places.push((room, inbox.sender.reserve().await.ok()?));
+        }
+        Some(places)
+    }
+
+    fn refuse(&self, batch: Batch, reason: &'static str) -> Rejected {
+        self.common.handles.metrics.refused_spans.increment(batch.items() as u64);
+        Rejected::refused(batch, reason).retry_after(RETRY_AFTER)
+    }
+}
+
+/// A shard's share of the settings.
+fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
+    let after_root = config.decision_wait_after_root_received;
+    let max_bytes = config.max_buffer_bytes.unwrap_or_else(default_max_bytes);
+    let cache = &config.decision_cache;
+    Settings {
+        decision_wait: config.decision_wait,
+        wait_after_root: Some(after_root).filter(|wait| !wait.is_zero()),
+        num_traces: config.num_traces.div_ceil(shards),
+        max_bytes: max_bytes.div_ceil(shards),
+        sampled_cache: cache.sampled_cache_size.div_ceil(shards),
+        not_sampled_cache: cache.non_sampled_cache_size.div_ceil(shards),
+        segment_bytes: SEGMENT_BYTES,
+        request: REQUEST,
+    }
+}
+
+/// Half of the memory that the process may use.
+fn default_max_bytes() -> usize {
+    let limits = [cgroup::memory_limit(), process::machine_memory()];
+    let memory = limits.into_iter().flatten().min().unwrap_or(1 << 30);
+    usize::try_from(memory / 2).unwrap_or(usize::MAX)
+}
+
+#[async_trait]
+impl Consumer for TailSampling {
+    /// Puts the batch into the inboxes of its shards, all of it or nothing.
+    async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
+        let parts = self.cut(&batch);
+        match tokio::time::timeout(INBOX_WAIT, self.places(&parts)).await {
+            Ok(Some(places)) => {
+                for ((room, place), (_, batch)) in places.into_iter().zip(parts) {
+                    place.send(Message { batch, room });
+                }
+                Ok(())
+            }
+            Ok(None) => Err(self.refuse(batch, "stopping")),
+            Err(_) => Err(self.refuse(batch, "too many spans wait to be buffered")),
+        }
+    }
+
+    async fn shutdown(&self, deadline: Instant) {
+        self.stop.send_replace(Some(deadline));
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            let end = deadline + LAST_WORDS;
+            match tokio::time::timeout_at(end.into(), task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    error!(processor = self.common.id, %error, "a trace shard broke down");
+                }
+                Err(_) => error!(processor = self.common.id, "a trace shard did not end in time"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+use super::super::policy::testing::policies;
+use super::super::tally::EarlyTally;
+use super::super::testing::{TestSpan, batch, read};
+use super::*;
+
+const ERRORS: &str = "{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}";
+const ALL: &str = "{name: all, type: always_sample}";
+const WAIT: Duration = Duration::from_secs(10);
+
+fn settings() -> Settings {
+    Settings {
+        decision_wait: WAIT,
+        wait_after_root: None,
+        num_traces: 1000,
+        max_bytes: usize::MAX,
+        sampled_cache: 1000,
+        not_sampled_cache: 1000,
+        segment_bytes: 4096,
+        request: RequestSize { spans: 100, bytes: 10_000 },
+    }
+}
+
+/// A shard and its clock.
+struct Bench {
+    shard: Shard,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(policy: &str, settings: Settings) -> Self {
+        let now = clock();
+        Self { shard: Shard::new(settings, Arc::new(policies(&[policy])), 1, now), now }
+    }
+
+    fn admit(&mut self, spans: &[TestSpan]) {
+        self.shard.admit(&batch(spans), self.now);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// Judges all that is due and takes everything out: the numbers of the spans, in order.
+    #[track_caller]
+    fn forwarded(&mut self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        loop {
+            let judged = self.shard.judge(self.now, 16, clock);
+            while let Some(batch) = self.shard.take(Take::Any) {
+                numbers.extend(read(&batch).0.iter().map(|span| span.number));
+            }
+            if judged == 0 {
+                return numbers;
+            }
+        }
+    }
+}
+
+fn clock() -> Instant {
+    shared::clock::now()
+}
+
+fn failed(trace: u64, number: u64) -> TestSpan {
+    TestSpan { error: true, ..TestSpan::new(trace, number) }
+}
+
+#[test]
+fn a_trace_waits_from_its_first_span_and_is_judged_whole() {
+    let mut bench = Bench::new(ERRORS, settings());
+    bench.admit(&[TestSpan::new(1, 1), TestSpan::new(2, 2)]);
+    bench.pass(WAIT / 2);
+    bench.admit(&[TestSpan::new(1, 3), failed(1, 4)]);
+    bench.pass((WAIT / 2).saturating_sub(Duration::from_nanos(1)));
+    assert!(bench.forwarded().is_empty());
+    assert_eq!(bench.shard.held().spans, 4);
+    bench.pass(Duration::from_nanos(1));
+    assert_eq!(bench.forwarded(), [1, 3, 4]);
+    assert_eq!((bench.shard.held().spans, bench.shard.held().traces), (0, 0));
+    let tally = bench.shard.take_tally();
+    assert_eq!((tally.sampled_traces, tally.not_sampled_traces), (1, 1));
+    assert_eq!((tally.received_spans, tally.sampled_out_spans, tally.new_traces), (4, 1, 2));
+    assert_eq!(tally.removal_ages.iter().collect::<Vec<_>>(), [(10, 2)]);
+}
+
+#[test]
+fn late_spans_follow_the_verdict() {
+    let mut bench = Bench::new(ERRORS, settings());
+    bench.admit(&[failed(1, 1), TestSpan::new(2, 2)]);
+    bench.pass(WAIT);
+    assert_eq!(bench.forwarded(), [1]);
+    bench.pass(Duration::from_secs(3));
+    bench.admit(&[TestSpan::new(1, 3), TestSpan::new(1, 4), failed(2, 5)]);
+    assert_eq!(bench.forwarded(), [3, 4]);
+    let tally = bench.shard.take_tally();
+    assert_eq!((tally.forwarded_late_spans, tally.sampled_out_late_spans), (2, 1));
+    assert_eq!(tally.late_ages.iter().collect::<Vec<_>>(), [(3, 2)], "once a piece");
+    assert_eq!((tally.new_traces, bench.shard.held().spans), (2, 0));
+}
+
+#[test]
+fn without_a_cache_a_late_span_begins_a_trace() {
+    let off = Settings { sampled_cache: 0, not_sampled_cache: 0, ..settings() };
+    let mut bench = Bench::new(ERRORS, off);
+    bench.admit(&[failed(1, 1)]);
+    bench.pass(WAIT);
+    assert_eq!(bench.forwarded(), [1]);
+    bench.admit(&[TestSpan::new(1, 2)]);
+    assert_eq!(bench.shard.held().traces, 1);
+}
+
+#[test]
+fn the_oldest_trace_is_judged_early_when_there_are_too_many() {
+    let mut bench = Bench::new(ALL, Settings { num_traces: 2, ..settings() });
+    bench.admit(&[1, 2, 3, 4, 1].map(|trace| TestSpan::new(trace, trace)));
+    assert!(bench.shard.is_over_limit());
+    assert_eq!(bench.forwarded(), [1, 1, 2]);
+    assert_eq!(bench.shard.held().traces, 2);
+    assert_eq!(
+        bench.shard.take_tally().early,
+        EarlyTally { num_traces: 2, ..EarlyTally::default() }
+    );
+}
+
+#[test]
+fn the_oldest_traces_are_judged_early_when_they_take_too_much_room() {
+    let limit = 200_000;
+    let mut bench = Bench::new(ALL, Settings { max_bytes: limit, ..settings() });
+    let mut forwarded = 0;
+    for number in 1..=1000 {
+        bench.admit(&[TestSpan { padding: 900, ..TestSpan::new(number, number) }]);
+        forwarded += bench.forwarded().len();
+        assert!(bench.shard.held().bytes <= limit, "{:?}", bench.shard.held());
+    }
+    let tally = bench.shard.take_tally();
+    assert_eq!(tally.early.bytes, forwarded as u64);
+    assert!((700..900).contains(&forwarded), "{forwarded} of 1000 spans of 1 kB left early");
+    assert_eq!(bench.shard.held().spans, 1000 - forwarded);
+}
+
+#[test]
+fn a_root_may_bring_the_decision_forward_but_never_back() {
+    let wait_after_root = Some(Duration::from_secs(2));
+    let mut bench = Bench::new(ALL, Settings { wait_after_root, ..settings() });
+    bench.admit(&[TestSpan::new(1, 1), TestSpan::new(2, 2), TestSpan::new(3, 3)]);
+    bench.pass(Duration::from_secs(1));
+    bench.admit(&[TestSpan { root: true, ..TestSpan::new(2, 4) }]);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.forwarded(), [2, 4]);
+    bench.pass(Duration::from_millis(6500));
+    bench.admit(&[TestSpan { root: true, ..TestSpan::new(1, 5) }]);
+    bench.pass(Duration::from_millis(500));
+    assert_eq!(bench.forwarded(), [1, 5, 3]);
+    bench.pass(WAIT);
+    assert!(bench.forwarded().is_empty());
+}
+
+#[test]
+fn spans_without_a_trace_id_are_judged_at_once_each_by_itself() {
+    let mut bench = Bench::new(ERRORS, settings());
+    bench.admit(&[failed(0, 1), TestSpan::new(0, 2), failed(0, 3), TestSpan::new(7, 4)]);
+    assert_eq!(bench.forwarded(), [1, 3]);
+    let tally = bench.shard.take_tally();
+    assert_eq!((tally.spans_without_trace_id, tally.sampled_out_spans), (3, 1));
+    assert_eq!((tally.new_traces, bench.shard.held().traces), (1, 1));
+}
+
+#[test]
+fn a_stop_judges_what_is_there() {
+    let mut bench = Bench::new(ERRORS, settings());
+    bench.admit(&[failed(1, 1), TestSpan::new(2, 2)]);
+    bench.shard.close();
+    assert_eq!(bench.forwarded(), [1]);
+    let tally = bench.shard.take_tally();
+    assert_eq!((tally.early.shutdown, tally.sampled_out_spans), (2, 1));
+    assert_eq!(bench.shard.held().spans, 0);
+}
+
+#[test]
+fn a_stop_may_throw_away_what_waits() {
+    let mut bench = Bench::new(ERRORS, settings());
+    bench.admit(&[failed(1, 1), TestSpan::new(2, 2)]);
+    bench.shard.discard();
+    bench.shard.close();
+    assert!(bench.forwarded().is_empty());
+    assert_eq!(bench.shard.take_tally().discarded_spans, 2);
+    assert_eq!(bench.shard.held().spans, 0);
+}
+
+#[test]
+fn requests_join_traces_by_resource_and_keep_to_a_size() {
+    let mut bench = Bench::new(ALL, settings());
+    for number in 0..250 {
+        bench.admit(&[TestSpan { service: number % 3, ..TestSpan::new(number + 1, number) }]);
+    }
+    bench.pass(WAIT);
+    while bench.shard.judge(bench.now, 64, clock) > 0 {}
+    let mut sizes = Vec::new();
+    while let Some(batch) = bench.shard.take(Take::Full) {
+        let (spans, entries) = read(&batch);
+        sizes.push((spans.len(), entries));
+    }
+    assert_eq!(sizes, [(100, 3), (100, 3)]);
+    assert_eq!(bench.shard.take(Take::Any).map(|batch| batch.items()), Some(50));
+    assert_eq!(bench.shard.take(Take::Any), None);
+}
+
+#[test]
+fn a_trace_larger_than_a_request_is_split() {
+    let mut bench = Bench::new(ALL, settings());
+    let spans: Vec<TestSpan> =
+        (0..40).map(|number| TestSpan { padding: 900, ..TestSpan::new(1, number) }).collect();
+    for span in &spans {
+        bench.admit(&[*span]);
+        bench.admit(&[TestSpan::new(2, 100 + span.number)]);
+    }
+    bench.pass(WAIT);
+    bench.shard.judge(bench.now, 64, clock);
+    let mut received = Vec::new();
+    while let Some(batch) = bench.shard.take(Take::Any) {
+        assert!(batch.bytes().len() < 14_000, "{} bytes", batch.bytes().len());
+        received.extend(read(&batch).0);
+    }
+    received.retain(|span| span.trace == 1);
+    assert_eq!(received, spans, "in their order");
+}
+
+#[test]
+fn memory_is_given_back_after_a_burst() {
+    let mut bench = Bench::new(ALL, Settings { num_traces: 100_000, ..settings() });
+    let idle = bench.shard.held().bytes;
+    for number in 0..20_000 {
+        bench.admit(&[TestSpan { service: number % 500, ..TestSpan::new(number + 1, number) }]);
+    }
+    assert!(bench.shard.held().bytes > 2_000_000);
+    bench.pass(WAIT);
+    assert_eq!(bench.forwarded().len(), 20_000);
+    bench.shard.trim();
+    bench.shard.trim();
+    let held = bench.shard.held().bytes;
+    assert!(held <= idle + 32 * 1024, "{held} bytes are still held, {idle} were at first");
+}

@@ -1,0 +1,67 @@
+//! What a shard did, in plain numbers; its task turns them into metrics.
+
+use std::time::Duration;
+
+use super::evaluate::PolicyTally;
+
+/// What happened in a shard since its tally was last taken.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Spans that came in.
+    pub(super) received_spans: u64,
+    /// Of these, spans without a trace id.
+    pub(super) spans_without_trace_id: u64,
+    /// Traces that began to wait.
+    pub(super) new_traces: u64,
+    /// Final decisions.
+    pub(super) sampled_traces: u64,
+    /// Final decisions.
+    pub(super) not_sampled_traces: u64,
+    /// Traces judged before their time, by why.
+    pub(super) early: EarlyTally,
+    /// Spans of traces that were judged not worth keeping.
+    pub(super) sampled_out_spans: u64,
+    /// Late spans of such traces.
+    pub(super) sampled_out_late_spans: u64,
+    /// Spans thrown away without a verdict at shutdown, as configured.
+    pub(super) discarded_spans: u64,
+    /// Late spans of sampled traces.
+    pub(super) forwarded_late_spans: u64,
+    /// Seconds since the decision, for each late piece of a trace.
+    pub(super) late_ages: Ages,
+    /// Seconds from arrival to decision, for each trace.
+    pub(super) removal_ages: Ages,
+    /// Per policy.
+    pub(super) policies: Vec<PolicyTally>,
+}
+
+/// Traces judged before their time.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EarlyTally {
+    /// Because more than `num_traces` were waiting.
+    pub(super) num_traces: u64,
+    /// Because more than `max_buffer_bytes` were held.
+    pub(super) bytes: u64,
+    /// Because the process stops.
+    pub(super) shutdown: u64,
+}
+
+/// Whole seconds with how often each occurred; few differ between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Ages(Vec<(u64, usize)>);
+
+impl Ages {
+    /// Notes an age.
+    pub(super) fn note(&mut self, age: Duration) {
+        let seconds = age.as_secs();
+        match self.0.iter_mut().rev().find(|(known, _)| *known == seconds) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((seconds, 1)),
+        }
+    }
+
+    /// The ages, each with how often it occurred.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, usize)> {
+        self.0.iter().copied()
+    }
+}

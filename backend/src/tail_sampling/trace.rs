@@ -1,0 +1,302 @@
+//! Traces that wait for their decision.
+//!
+//! Traces stand in a row in order of arrival, which, since all wait equally long, is the order of
+//! their deadlines too: the one in front is due next. The row is made of small chunks, so it grows
+//! without copying and its memory follows the load. A table finds a trace by its id.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use hashbrown::HashTable;
+use shared::wire::Span;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::headers::shrink_index;
+use super::policy::Seen;
+use super::segments::RunId;
+
+/// A trace id.
+pub(super) type TraceId = [u8; 16];
+
+/// What is known of a trace besides what its policies saw.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Summary {
+    /// All zero for a span that has none.
+    pub(super) trace_id: TraceId,
+    /// The earliest start; 0 when no span has one.
+    pub(super) start_ns: u64,
+    /// The latest end; 0 when no span has one.
+    pub(super) end_ns: u64,
+    /// How many spans have arrived.
+    pub(super) spans: u32,
+    /// Whether a span without a parent has arrived.
+    pub(super) rooted: bool,
+}
+
+impl Summary {
+    /// Notes one more span. Timestamps of 0 are unset and tell nothing.
+    #[inline]
+    pub(super) fn add(&mut self, span: &Span<'_>) {
+        if span.start_ns != 0 && (self.start_ns == 0 || span.start_ns < self.start_ns) {
+            self.start_ns = span.start_ns;
+        }
+        self.end_ns = self.end_ns.max(span.end_ns);
+        self.spans = self.spans.saturating_add(1);
+        self.rooted |= span.is_root();
+    }
+}
+
+/// A trace that waits.
+#[derive(Debug)]
+pub(super) struct Trace {
+    /// When its first span arrived.
+    pub(super) arrived: Instant,
+    /// Its chain of runs, by the last one.
+    pub(super) last_run: Option<RunId>,
+    /// What the policies saw in its spans.
+    pub(super) seen: Seen,
+    /// The rest that the policies need.
+    pub(super) summary: Summary,
+}
+
+impl Trace {
+    /// A trace of which nothing has arrived yet.
+    pub(super) fn new(trace_id: TraceId, arrived: Instant) -> Self {
+        let summary = Summary { trace_id, ..Summary::default() };
+        Self { arrived, last_run: None, seen: Seen::default(), summary }
+    }
+}
+
+/// A trace's place in the row; counts up for ever.
+pub(super) type Sequence = u64;
+
+/// All traces of a shard that wait.
+#[derive(Debug)]
+pub(super) struct Traces {
+    seed: u64,
+    /// Every chunk but the last has [`CHUNK`] places; a judged trace leaves a hole.
+    chunks: VecDeque<Vec<Option<Trace>>>,
+    /// Sequence number of the first place of the first chunk.
+    first: Sequence,
+    /// Places of the first chunk that were passed.
+    passed: usize,
+    index: HashTable<Slot>,
+}
+
+/// Eight bytes a trace: the low halves of its sequence number and of its id's hash.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    sequence: u32,
+    hash: u32,
+}
+
+impl Slot {
+    /// Spreads the half over the bits that the table looks at.
+    #[inline]
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// Places in a chunk.
+const CHUNK: usize = 256;
+
+impl Traces {
+    /// No traces; `seed` keeps the table from being attacked.
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, chunks: VecDeque::new(), first: 0, passed: 0, index: HashTable::new() }
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    fn hash(&self, id: &TraceId) -> u32 {
+        xxh3_64_with_seed(id, self.seed) as u32
+    }
+
+    /// The place of the trace `id`, if it waits.
+    #[inline]
+    pub(super) fn find(&self, id: &TraceId) -> Option<Sequence> {
+        let hash = self.hash(id);
+        let slot = self.index.find(Slot::spread(hash), |slot| {
+            slot.hash == hash
+                && self
+                    .get(self.widen(slot.sequence))
+                    .is_some_and(|trace| trace.summary.trace_id == *id)
+        })?;
+        Some(self.widen(slot.sequence))
+    }
+
+    /// The sequence number whose low half is `sequence`: far fewer than 2^32 are in the row.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    fn widen(&self, sequence: u32) -> Sequence {
+        self.first + u64::from(sequence.wrapping_sub(self.first as u32))
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "places are counted in memory")]
+    fn place(&self, sequence: Sequence) -> Option<(usize, usize)> {
+        let place = sequence.checked_sub(self.first)? as usize;
+        Some((place / CHUNK, place % CHUNK))
+    }
+
+    /// The trace at a place, unless it was judged.
+    #[inline]
+    pub(super) fn get(&self, sequence: Sequence) -> Option<&Trace> {
+        let (chunk, place) = self.place(sequence)?;
+        self.chunks.get(chunk)?.get(place)?.as_ref()
+    }
+
+    /// The trace at a place, unless it was judged.
+    #[inline]
+    pub(super) fn get_mut(&mut self, sequence: Sequence) -> Option<&mut Trace> {
+        let (chunk, place) = self.place(sequence)?;
+        self.chunks.get_mut(chunk)?.get_mut(place)?.as_mut()
+    }
+
+    /// Puts a trace at the end of the row. Its id must not be in it.
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    pub(super) fn push(&mut self, trace: Trace) -> Sequence {
+        if self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push_back(Vec::with_capacity(CHUNK));
+        }
+        let hash = self.hash(&trace.summary.trace_id);
+        let before = (self.chunks.len() - 1) * CHUNK;
+        let chunk = self.chunks.back_mut().expect("one was pushed if there was none");
+        let sequence = self.first + (before + chunk.len()) as u64;
+        chunk.push(Some(trace));
+        let slot = Slot { sequence: sequence as u32, hash };
+        self.index.insert_unique(Slot::spread(hash), slot, |slot| Slot::spread(slot.hash));
+        sequence
+    }
+
+    /// Takes a trace out of the row.
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    pub(super) fn remove(&mut self, sequence: Sequence) -> Option<Trace> {
+        let (chunk, place) = self.place(sequence)?;
+        let trace = self.chunks.get_mut(chunk)?.get_mut(place)?.take()?;
+        let hash = self.hash(&trace.summary.trace_id);
+        let found =
+            self.index.find_entry(Slot::spread(hash), |slot| slot.sequence == sequence as u32);
+        if let Ok(entry) = found {
+            entry.remove();
+        }
+        self.pass_holes();
+        Some(trace)
+    }
+
+    /// Moves the front of the row to the first trace that waits.
+    fn pass_holes(&mut self) {
+        while let Some(chunk) = self.chunks.front() {
+            match chunk.get(self.passed) {
+                Some(Some(_)) => return,
+                Some(None) => self.passed += 1,
+                None => {
+                    // The end of the last chunk that is not full is the end of the row.
+                    if chunk.len() < CHUNK {
+                        return;
+                    }
+                    self.chunks.pop_front();
+                    self.first += CHUNK as u64;
+                    self.passed = 0;
+                }
+            }
+        }
+    }
+
+    /// The trace that has waited longest.
+    pub(super) fn front(&self) -> Option<(Sequence, &Trace)> {
+        let trace = self.chunks.front()?.get(self.passed)?.as_ref()?;
+        Some((self.first + self.passed as u64, trace))
+    }
+
+    /// How many traces wait.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Places in the row, holes included.
+    pub(super) fn places(&self) -> usize {
+        self.chunks.len() * CHUNK
+    }
+
+    /// Bytes of the row and the table.
+    pub(super) fn allocated(&self) -> usize {
+        self.places() * size_of::<Option<Trace>>() + self.index.allocation_size()
+    }
+
+    /// Gives room back that is not needed.
+    pub(super) fn trim(&mut self) {
+        shrink_index(&mut self.index, |slot| Slot::spread(slot.hash));
+        if self.chunks.capacity() > 4 * self.chunks.len() {
+            self.chunks.shrink_to(2 * self.chunks.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> TraceId {
+        (u128::from(number) << 64 | 7).to_be_bytes()
+    }
+
+    fn trace(number: u64) -> Trace {
+        Trace::new(id(number), shared::clock::now())
+    }
+
+    #[test]
+    fn traces_are_found_in_any_order_and_leave_in_order() {
+        let mut traces = Traces::new(3);
+        for number in 0..2000 {
+            traces.push(trace(number));
+        }
+        // Every other one is judged ahead of its turn.
+        for number in (0..2000).step_by(2) {
+            let sequence = traces.find(&id(number)).unwrap();
+            assert_eq!(traces.remove(sequence).unwrap().summary.trace_id, id(number));
+            assert_eq!(traces.find(&id(number)), None);
+        }
+        assert_eq!(traces.len(), 1000);
+        for number in (1..2000).step_by(2) {
+            let (sequence, front) = traces.front().unwrap();
+            assert_eq!(front.summary.trace_id, id(number));
+            assert_eq!(traces.find(&id(number)), Some(sequence));
+            traces.remove(sequence);
+        }
+        assert!(traces.front().is_none());
+        traces.trim();
+        assert!(traces.allocated() < 64 * 1024, "{}", traces.allocated());
+    }
+
+    #[test]
+    fn sequence_numbers_survive_a_wrap_of_their_low_half() {
+        let mut traces = Traces::new(3);
+        traces.first = u64::from(u32::MAX) - 300;
+        for number in 0..1000 {
+            traces.push(trace(number));
+        }
+        for number in 0..1000 {
+            let sequence = traces.find(&id(number)).unwrap();
+            assert_eq!(traces.get(sequence).unwrap().summary.trace_id, id(number));
+            traces.remove(sequence);
+        }
+        assert_eq!(traces.len(), 0);
+    }
+
+    #[test]
+    fn a_judged_place_is_gone() {
+        let mut traces = Traces::new(3);
+        let first = traces.push(trace(1));
+        traces.push(trace(2));
+        assert!(traces.remove(first).is_some());
+        assert!(traces.remove(first).is_none());
+        assert!(traces.get(first).is_none());
+    }
+
+    #[test]
+    fn a_trace_is_small() {
+        assert!(size_of::<Option<Trace>>() <= 96, "{}", size_of::<Option<Trace>>());
+    }
+}
