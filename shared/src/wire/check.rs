@@ -9,6 +9,7 @@ use std::fmt;
 
 use super::export::{ResourceEntry, ScopeEntry, Signal, resources};
 use super::field::{Field, Fields, Value};
+use super::metric::Metric;
 
 /// Why bytes are not an export request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,33 +86,9 @@ pub fn count(signal: Signal, request: &[u8]) -> usize {
     let records = resources(request).flat_map(ResourceEntry::scopes).flat_map(ScopeEntry::records);
     match signal {
         Signal::Traces | Signal::Logs => records.count(),
-        Signal::Metrics => records.map(data_points).sum(),
+        Signal::Metrics => records.map(|record| Metric::read(record).points().count()).sum(),
     }
 }
-
-/// Counts the data points of a `Metric` message.
-///
-/// A metric holds one kind of data. Where several are given the last one counts, and of its
-/// occurrences those after any other kind: that is how a decoder merges them.
-pub fn data_points(metric: &[u8]) -> usize {
-    let (mut kind, mut points) = (0, 0);
-    for field in Fields::new(metric) {
-        let Value::Bytes(data) = field.value else { continue };
-        if !METRIC_DATA.contains(&field.number) {
-            continue;
-        }
-        if field.number != kind {
-            (kind, points) = (field.number, 0);
-        }
-        points += Fields::new(data)
-            .filter(|field| field.number == 1 && field.value.bytes().is_some())
-            .count();
-    }
-    points
-}
-
-/// The fields of a `Metric` that hold data points.
-const METRIC_DATA: [u32; 5] = [5, 7, 9, 10, 11];
 
 /// The wire types that a message's known fields may have: a set of bits for each field number.
 /// Unknown fields, those at `ANY` and those beyond the end, may have any.
@@ -168,7 +145,7 @@ fn check_scope_entry(signal: Signal, entry: &[u8], seen: &mut Seen) -> Result<()
             Signal::Traces => check_ids(record, seen, "Span", SPAN, 1, [2, 4]),
             Signal::Logs => check_ids(record, seen, "LogRecord", LOG_RECORD, 9, [10, 10]),
             Signal::Metrics => {
-                seen.items += data_points(record);
+                seen.items += Metric::read(record).points().count();
                 check_metric(record)
             }
         },

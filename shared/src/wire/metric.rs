@@ -87,20 +87,30 @@ pub struct Metric<'a> {
     pub monotonic: bool,
     /// The whole metric.
     pub raw: &'a [u8],
+    /// The fields from the first of the kind that counts: another kind before it, as a decoder
+    /// has it, is gone with all that came before.
+    from_data: &'a [u8],
 }
 
 impl<'a> Metric<'a> {
-    /// Reads a `Metric` message; of two kinds of data the last one counts.
+    /// Reads a `Metric` message; of several kinds of data the last one counts.
     pub fn read(raw: &'a [u8]) -> Self {
         let mut metric = Self { raw, ..Self::default() };
+        let mut rest = raw;
         for field in Fields::new(raw) {
-            let Value::Bytes(content) = field.value else { continue };
-            match field.number {
-                1 => metric.name = content,
-                2 => metric.description = content,
-                3 => metric.unit = content,
-                number => metric.kind = DataKind::of_field(number).or(metric.kind),
+            match (field.number, field.value) {
+                (1, Value::Bytes(content)) => metric.name = content,
+                (2, Value::Bytes(content)) => metric.description = content,
+                (3, Value::Bytes(content)) => metric.unit = content,
+                (number, Value::Bytes(_)) => {
+                    let kind = DataKind::of_field(number).or(metric.kind);
+                    if kind != metric.kind {
+                        (metric.kind, metric.from_data) = (kind, rest);
+                    }
+                }
+                _ => {}
             }
+            rest = rest.split_at(field.raw.len()).1;
         }
         for field in metric.contents().flat_map(Fields::new) {
             match (field.number, field.value) {
@@ -125,7 +135,7 @@ impl<'a> Metric<'a> {
     /// The messages that hold the data: protobuf merges one that occurs twice.
     fn contents(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let number = self.kind.map(DataKind::field);
-        Fields::new(self.raw)
+        Fields::new(self.from_data)
             .filter(move |field| Some(field.number) == number)
             .filter_map(|field| field.value.bytes())
     }
