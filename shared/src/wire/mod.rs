@@ -16,6 +16,7 @@ pub mod attribute;
 pub mod check;
 pub mod export;
 pub mod field;
+pub mod json;
 pub mod log;
 pub mod metric;
 pub mod regroup;

@@ -94,6 +94,14 @@ impl Writer {
         }
     }
 
+    /// A packed varint field.
+    pub fn packed_varint(&mut self, number: u32, values: impl Iterator<Item = u64> + Clone) {
+        self.tag(number, 2);
+        let length: usize = values.clone().map(varint_len).sum();
+        put_varint(&mut self.buffer, length as u64);
+        values.for_each(|value| put_varint(&mut self.buffer, value));
+    }
+
     /// A nested message, written by `fill`.
     pub fn message(&mut self, number: u32, fill: impl FnOnce(&mut Writer)) {
         self.tag(number, 2);
