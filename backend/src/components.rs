@@ -1,5 +1,8 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
+use shared::processor::batch::{self, BatchConfig};
+use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
+use shared::queue;
 use shared::service::{Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
@@ -8,6 +11,8 @@ use crate::tail_sampling::{self, TailSamplingConfig};
 /// The component types that `backend` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {
     Registry::new()
+        .processor::<BatchConfig>()
+        .processor::<MemoryLimiterConfig>()
         .processor::<TailSamplingConfig>()
         .elsewhere(Kind::Exporter, "load_balancing", "edge")
         .elsewhere(Kind::Exporter, "loadbalancing", "edge")
@@ -15,5 +20,11 @@ pub(crate) fn registry() -> Registry {
 
 /// The metrics of those components. A new set is one line.
 pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
-    tail_sampling::DESCRIPTORS.to_vec()
+    [
+        batch::DESCRIPTORS,
+        memory_limiter::DESCRIPTORS,
+        tail_sampling::DESCRIPTORS,
+        queue::DESCRIPTORS,
+    ]
+    .concat()
 }

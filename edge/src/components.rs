@@ -1,11 +1,16 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
+use shared::processor::batch::{self, BatchConfig};
+use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
+use shared::queue;
 use shared::service::{Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
 /// The component types that `edge` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {
     Registry::new()
+        .processor::<BatchConfig>()
+        .processor::<MemoryLimiterConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
         .elsewhere(Kind::Connector, "span_metrics", "backend")
         .elsewhere(Kind::Connector, "spanmetrics", "backend")
@@ -14,5 +19,5 @@ pub(crate) fn registry() -> Registry {
 
 /// The metrics of those components. A new set is one line.
 pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
-    vec![]
+    [batch::DESCRIPTORS, memory_limiter::DESCRIPTORS, queue::DESCRIPTORS].concat()
 }

@@ -37,7 +37,6 @@ pub(crate) struct Joined<T> {
     pub(crate) batch: Batch,
     /// The tokens, each with the number of its items that are in here.
     pub(crate) tokens: Vec<(T, usize)>,
-    #[allow(dead_code, reason = "read by the batch processor")]
     pub(crate) cause: Cause,
 }
 

@@ -6,9 +6,10 @@
 //!
 //! Only what a destination did not take is tried again; what it took counts as sent at once.
 
-mod batcher;
+pub(crate) mod batcher;
 mod config;
 mod counts;
+pub(crate) mod deadline;
 mod deliver;
 mod retry;
 mod sending;

@@ -20,6 +20,7 @@ use tracing::error;
 
 use super::batcher::{Batcher, Joined, Limits};
 use super::counts::{QueueMetrics, enqueue_failed};
+use super::deadline::{passed, until};
 use super::deliver::{Delivery, Open, Owner};
 use super::{QueueConfig, Sizer};
 use crate::batch::Batch;
@@ -329,23 +330,6 @@ impl Dispatcher {
                 "stopped before everything was sent, dropping data"
             );
         }
-    }
-}
-
-/// Waits until a deadline is set and then until it passes; for ever if none is to be set.
-async fn passed(deadline: &mut watch::Receiver<Option<Instant>>) {
-    let set = match deadline.wait_for(Option::is_some).await {
-        Ok(deadline) => *deadline,
-        Err(_) => None,
-    };
-    until(set).await;
-}
-
-/// Waits until then; for ever if there is no then.
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant.into()).await,
-        None => std::future::pending().await,
     }
 }
 

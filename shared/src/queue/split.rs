@@ -7,7 +7,10 @@
 use crate::batch::Batch;
 use crate::wire::export::resources;
 use crate::wire::write::varint_len;
-use crate::wire::{Fields, ResourceEntry, ScopeEntry, Signal, Value, Writer, regroup_indexed};
+use crate::wire::{
+    DataKind, Field, Fields, Metric, ResourceEntry, ScopeEntry, Signal, Value, Writer,
+    regroup_indexed,
+};
 
 use super::Sizer;
 
@@ -73,10 +76,8 @@ fn plan(signal: Signal, request: &[u8], first: usize, rest: usize, sizer: Sizer)
                     _ => 0,
                 };
                 let mut needed = size + headers(entry_open, scope_open);
-                let fits = used + needed <= limit;
-                // The first piece may stay empty; every other one takes at least a record.
-                let must = plan.items.len() > 1 && used == 0;
-                if !fits && !must {
+                if used + needed > limit {
+                    // The first piece may stay empty; every other one takes at least this record.
                     plan.items.push(0);
                     (used, limit) = (0, rest);
                     needed = size + headers(false, false);
@@ -107,30 +108,23 @@ fn framed(length: usize) -> usize {
     1 + varint_len(length as u64) + length
 }
 
-/// The fields of a `Metric` that hold data points.
-const METRIC_DATA: [u32; 5] = [5, 7, 9, 10, 11];
+fn data_points(metric: &[u8]) -> usize {
+    Metric::read(metric).points().count()
+}
 
 /// Spans, data points or log records in one record.
 fn item_count(signal: Signal, record: &[u8]) -> usize {
     match signal {
         Signal::Traces | Signal::Logs => 1,
-        Signal::Metrics => Fields::new(record)
-            .filter(|field| METRIC_DATA.contains(&field.number))
-            .filter_map(|field| field.value.bytes())
-            .map(|data| Fields::new(data).filter(is_point).count())
-            .sum(),
+        Signal::Metrics => data_points(record),
     }
-}
-
-fn is_point(field: &crate::wire::Field<'_>) -> bool {
-    field.number == 1 && matches!(field.value, Value::Bytes(_))
 }
 
 fn largest_metric(request: &[u8]) -> usize {
     resources(request)
         .flat_map(ResourceEntry::scopes)
         .flat_map(ScopeEntry::records)
-        .map(|metric| item_count(Signal::Metrics, metric))
+        .map(data_points)
         .max()
         .unwrap_or_default()
 }
@@ -156,7 +150,7 @@ fn cut_metrics(request: &[u8], most: usize) -> Vec<u8> {
 fn cut_scope(scope: &[u8], most: usize, output: &mut Writer) {
     for field in Fields::new(scope) {
         match (field.number, field.value) {
-            (2, Value::Bytes(metric)) if item_count(Signal::Metrics, metric) > most => {
+            (2, Value::Bytes(metric)) if data_points(metric) > most => {
                 cut_metric(metric, most, output);
             }
             _ => output.raw(field.raw),
@@ -165,28 +159,31 @@ fn cut_scope(scope: &[u8], most: usize, output: &mut Writer) {
 }
 
 /// Writes a metric as several records of at most `most` points each.
-fn cut_metric(metric: &[u8], most: usize, output: &mut Writer) {
-    for data in Fields::new(metric).filter(|field| METRIC_DATA.contains(&field.number)) {
-        let Value::Bytes(content) = data.value else { continue };
-        let points: Vec<_> = Fields::new(content).filter(is_point).collect();
-        for points in points.chunks(most) {
-            output.message(2, |output| {
-                for field in Fields::new(metric) {
-                    if !METRIC_DATA.contains(&field.number) {
-                        output.raw(field.raw);
-                    }
+fn cut_metric(raw: &[u8], most: usize, output: &mut Writer) {
+    let metric = Metric::read(raw);
+    let Some(number) = metric.kind.map(DataKind::field) else { return output.bytes(2, raw) };
+    let is_data = |field: &Field<'_>| field.number == number;
+    let points: Vec<_> = metric.points().collect();
+    for points in points.chunks(most) {
+        output.message(2, |output| {
+            for field in Fields::new(raw).filter(|field| !is_data(field)) {
+                output.raw(field.raw);
+            }
+            output.message(number, |output| {
+                let data = Fields::new(raw).filter(is_data).filter_map(|field| field.value.bytes());
+                for field in data.flat_map(Fields::new).filter(|field| !is_point(field)) {
+                    output.raw(field.raw);
                 }
-                output.message(data.number, |output| {
-                    for field in Fields::new(content).filter(|field| !is_point(field)) {
-                        output.raw(field.raw);
-                    }
-                    for point in points {
-                        output.raw(point.raw);
-                    }
-                });
+                for point in points {
+                    output.bytes(1, point);
+                }
             });
-        }
+        });
     }
+}
+
+fn is_point(field: &Field<'_>) -> bool {
+    field.number == 1 && matches!(field.value, Value::Bytes(_))
 }
 
 #[cfg(test)]

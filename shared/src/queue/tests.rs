@@ -383,6 +383,7 @@ async fn a_waiting_caller_is_answered_at_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn held_bytes_are_given_back() {
+    let _alone = crate::telemetry::memory::tests::ALONE.lock().await;
     // Other tests hold bytes at the same time, so this asks for a difference they cannot make.
     let rig = Rig::with(&json!({}), &[Act::Hang], Duration::ZERO);
     let big = spans(2_000_000);

@@ -47,14 +47,18 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// Far above what the other tests of this binary hold at the same time.
-    const BIG: usize = 1 << 50;
+    /// Far above what other tests of this binary hold at the same time.
+    pub(crate) const BIG: usize = 1 << 50;
+
+    /// Held by tests that look at the sum over the process.
+    pub(crate) static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
     #[test]
     fn held_bytes_follow_the_guard() {
+        let _alone = ALONE.blocking_lock();
         let mut held = Held::new(BIG);
         assert!(held_bytes() >= BIG as u64);
         held.resize(3 * BIG);
