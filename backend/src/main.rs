@@ -13,7 +13,7 @@ use shared::service::cli::{self, App};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    cli::main(App {
+    cli::main(&App {
         name: "backend",
         version: env!("CARGO_PKG_VERSION"),
         about: env!("CARGO_PKG_DESCRIPTION"),

@@ -29,13 +29,19 @@ pub trait Fields: Default {
     /// Adds the names of all fields.
     fn keys(keys: &mut Vec<&'static str>);
 
-    /// Reads a mapping into a section that holds its defaults.
+    /// Reads a mapping into a section that holds its defaults. `None` when something was wrong.
     fn decode_fields(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let before = problems.errors().len();
+        let section = Self::decode_what_fits(node, at, problems);
+        (problems.errors().len() == before).then_some(section)
+    }
+
+    /// Reads a mapping into a section; what is wrong was reported and keeps its default.
+    fn decode_what_fits(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Self {
         let mut section = Self::default();
         match &node.data {
-            Data::Null => Some(section),
+            Data::Null => {}
             Data::Map(entries) => {
-                let before = problems.errors().len();
                 for entry in entries {
                     let at = at.key(&entry.key);
                     // A null keeps the default; optional sections decide for themselves.
@@ -43,10 +49,12 @@ pub trait Fields: Default {
                         report_unknown_key::<Self>(&entry.key, &at, problems);
                     }
                 }
-                (problems.errors().len() == before).then_some(section)
             }
-            _ => expected("a map", node, at, problems),
+            _ => {
+                let _: Option<()> = expected("a map", node, at, problems);
+            }
         }
+        section
     }
 }
 

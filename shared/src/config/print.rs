@@ -136,7 +136,7 @@ fn float(value: f64) -> String {
 }
 
 /// A text as YAML: bare if it reads back as itself, else in double quotes as JSON has them.
-fn word(text: &str) -> String {
+pub(crate) fn word(text: &str) -> String {
     let bare = text.starts_with(|c: char| c.is_ascii_alphanumeric() || "/._".contains(c))
         && text
             .chars()

@@ -141,6 +141,12 @@ impl Problems {
         self.problems.push(problem);
     }
 
+    /// Notes that the value at `value`, which lies below `path`, makes `path` wrong.
+    pub fn report_about(&mut self, path: &Path<'_>, value: &Path<'_>, message: impl Into<String>) {
+        let place = self.problem(value, String::new()).place;
+        self.problems.push(Problem { path: path.to_string(), place, message: message.into() });
+    }
+
     /// Notes something about the value at `path` that works but should be changed.
     pub fn warn(&mut self, path: &Path<'_>, message: impl Into<String>) {
         let problem = self.problem(path, message.into());

@@ -21,6 +21,17 @@ pub trait World {
 #[derive(Debug, Clone, Copy)]
 pub struct Process;
 
+impl Process {
+    /// The host's name; `localhost` where it has none.
+    pub fn host_name(self) -> String {
+        let name = self.file("/proc/sys/kernel/hostname").unwrap_or_default();
+        match name.trim() {
+            "" => self.variable("HOSTNAME").unwrap_or_else(|| "localhost".to_owned()),
+            name => name.to_owned(),
+        }
+    }
+}
+
 impl World for Process {
     #[allow(clippy::disallowed_methods, reason = "config is the module that may")]
     fn variable(&self, name: &str) -> Option<String> {

@@ -1,13 +1,43 @@
 //! The command line, the same for every tier.
+//!
+//! Exit codes: 0 when all went well; 64 when the command line or the configuration is wrong; 1
+//! when something could not be started or items were lost while stopping.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
 
 use super::factory::{Kind, Registry};
+use super::model::Model;
+use super::run::{Outcome, Running};
+use super::runtime;
+use crate::clock;
+use crate::config::{Document, Problems, Process, print, units};
+use crate::telemetry::Identity;
 use crate::telemetry::metrics::Descriptor;
+
+/// `EX_USAGE` of sysexits.h.
+const WRONG_USAGE: u8 = 64;
+
+/// Gates of the Collector that are accepted, so that a command line moves over. None changes
+/// anything here.
+const GATES: [&str; 9] = [
+    "confmap.enableMergeAppendOption",
+    "pdata.useProtoPooling",
+    "pkg.exporterhelper.queueBatchEnabled",
+    "receiverhelper.newReceiverMetrics",
+    "service.AllowNoPipelines",
+    "service.partialReload",
+    "service.partialReloadReceivers",
+    "service.profilesSupport",
+    "telemetry.newPipelineTelemetry",
+];
 
 /// A binary: what it is called and which components it knows.
 pub struct App {
@@ -24,50 +54,207 @@ pub struct App {
 }
 
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = false, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    sources: Sources,
+    /// How long what is held may take to be sent after SIGTERM or SIGINT. A second signal ends
+    /// the process at once
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    shutdown_timeout: Duration,
+    /// Write the addresses that were bound to this file, as JSON by key path, once everything is
+    /// ready; for tests that use port 0
+    #[arg(long, value_name = "FILE")]
+    ports_file: Option<PathBuf>,
+    /// Accepted for the Collector's sake: its gates change nothing here
+    #[arg(long, value_name = "GATES", global = true, value_delimiter = ',')]
+    #[arg(allow_hyphen_values = true, value_parser = gate)]
+    feature_gates: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Sources {
+    /// Where the configuration is: a file, env:NAME or yaml:TEXT. Repeat it to lay one over the
+    /// other: maps are merged, everything else is replaced, and `key:` without a value wipes
+    #[arg(long, value_name = "URI", global = true)]
+    config: Vec<String>,
+    /// Set one value on top of all sources: receivers.otlp.protocols.grpc.endpoint=0.0.0.0:4317
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    set: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Lists the component types that this binary knows
+    /// Check the configuration and start nothing; silent when all is well
+    Validate,
+    /// Print the configuration as it is after merging and replacing placeholders
+    #[command(alias = "print-initial-config")]
+    PrintConfig {
+        /// In which form
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
+        /// Whether passwords, tokens, keys and header values are shown
+        #[arg(long, value_enum, default_value_t = Mode::Redacted)]
+        mode: Mode,
+        /// Whether to check it first, and print nothing if something is wrong
+        #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+        validate: bool,
+    },
+    /// List the component types that this binary knows, as YAML
     Components,
 }
 
-/// Runs a binary until it is done or told to stop.
-pub fn main(app: App) -> ExitCode {
-    let command = <Arguments as clap::CommandFactory>::command()
-        .name(app.name)
-        .version(app.version)
-        .about(app.about);
-    let arguments = command
-        .try_get_matches()
-        .and_then(|matches| <Arguments as clap::FromArgMatches>::from_arg_matches(&matches));
-    match arguments {
-        Ok(Arguments { command: Command::Components }) => print(&components(&app)),
-        Err(error) => {
-            let shown = error.print();
-            match shown.is_ok() && !error.use_stderr() {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::from(64),
-            }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Yaml,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Redacted,
+    Unredacted,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn gate(text: &str) -> Result<String, String> {
+    let name = text.trim_start_matches(['-', '+']);
+    match GATES.contains(&name) {
+        true => Ok(name.to_owned()),
+        false => {
+            let valid = GATES.join(" ");
+            Err(format!("no such feature gate \"{name}\". valid gates: [{valid}]"))
         }
     }
 }
 
-fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
+/// Runs a binary until it is done or told to stop.
+pub fn main(app: &App) -> ExitCode {
+    let matches = command(app).try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let shown = error.print();
+            return match shown.is_ok() && !error.use_stderr() {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::from(WRONG_USAGE),
+            };
+        }
+    };
+    let outcome = match &arguments.command {
+        None => run(app, &arguments),
+        Some(Command::Validate) => {
+            load(app, &arguments.sources).and_then(|document| read(app, document)).map(drop)
+        }
+        Some(Command::PrintConfig { format, mode, validate }) => {
+            print_config(app, &arguments.sources, *format, *mode, *validate)
+        }
+        Some(Command::Components) => show(&components(app)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Err(Failure { code, text }) => {
+            // Where stderr is gone, the exit code still tells.
+            drop(std::io::stderr().write_all(text.as_bytes()));
+            ExitCode::from(code)
+        }
     }
+}
+
+/// Why a command did not succeed.
+struct Failure {
+    code: u8,
+    /// For stderr; empty when it was logged.
+    text: String,
+}
+
+fn command(app: &App) -> clap::Command {
+    let name = app.name;
+    let examples = format!(
+        "Examples:
+  {name} --config {name}.yaml
+      Run until SIGTERM or SIGINT; then send what is held and exit with 0 if nothing was lost
+  {name} validate --config {name}.yaml
+      Name every mistake with its line; exit with 64 if there is one
+  {name} --config {name}.yaml --config local.yaml --set service.telemetry.logs.level=debug
+      Lay a second file and one value over the first file
+  {name} print-config --config {name}.yaml --format json
+      See what is left after merging and replacing ${{env:NAME:-default}}"
+    );
+    Arguments::command().name(name).version(app.version).about(app.about).after_help(examples)
+}
+
+fn load(app: &App, sources: &Sources) -> Result<Document, Failure> {
+    if sources.config.is_empty() {
+        let usage = command(app).render_usage();
+        let text = format!(
+            "error: no configuration: give at least one --config, such as --config {}.yaml\n\n\
+             {usage}\n\nFor more information, try '--help'.\n",
+            app.name
+        );
+        return Err(Failure { code: WRONG_USAGE, text });
+    }
+    Document::load(&sources.config, &sources.set, &Process)
+        .map_err(|problems| wrong(app, &problems))
+}
+
+fn read(app: &App, document: Document) -> Result<Model, Failure> {
+    Model::read(document, &app.registry).map_err(|problems| wrong(app, &problems))
+}
+
+/// All problems, one a line.
+fn wrong(app: &App, problems: &Problems) -> Failure {
+    let count = problems.errors().len();
+    let plural = if count == 1 { "problem" } else { "problems" };
+    let mut text = format!("{}: {count} {plural} in the configuration\n", app.name);
+    for problem in problems.errors() {
+        writeln!(text, "  {problem}").expect("a string takes any text");
+    }
+    Failure { code: WRONG_USAGE, text }
+}
+
+fn show(text: &str) -> Result<(), Failure> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure {
+        code: 1,
+        text: format!("error: cannot write to stdout: {error}\n"),
+    })
+}
+
+fn print_config(
+    app: &App,
+    sources: &Sources,
+    format: Format,
+    mode: Mode,
+    validate: bool,
+) -> Result<(), Failure> {
+    let document = load(app, sources)?;
+    let root = match mode {
+        Mode::Redacted => print::redacted(&document.root),
+        Mode::Unredacted => (*document.root).clone(),
+    };
+    match validate {
+        true => drop(read(app, document)?),
+        false if !document.problems.is_empty() => return Err(wrong(app, &document.problems)),
+        false => {}
+    }
+    show(&match format {
+        Format::Yaml => print::yaml(&root),
+        Format::Json => print::json(&root),
+    })
 }
 
 /// All component types as YAML, under the Collector's keys; older spellings are left out.
 fn components(app: &App) -> String {
     let mut text = format!(
         "buildinfo:\n  command: {}\n  description: {}\n  version: {}\n",
-        app.name, app.about, app.version
+        app.name,
+        print::word(app.about),
+        app.version
     );
     for kind in Kind::ALL {
         let mut factories: Vec<_> =
@@ -80,7 +267,92 @@ fn components(app: &App) -> String {
         });
         for factory in factories {
             writeln!(text, "  - name: {}", factory.type_name).expect("a string takes any text");
+            let signals: Vec<String> = factory
+                .signals
+                .iter()
+                .map(|(from, to)| match kind {
+                    Kind::Connector => format!("{from} to {to}"),
+                    _ => from.to_string(),
+                })
+                .collect();
+            if !signals.is_empty() {
+                let signals = signals.join(", ");
+                writeln!(text, "    signals: [{signals}]").expect("a string takes any text");
+            }
         }
     }
     text
+}
+
+fn run(app: &App, arguments: &Arguments) -> Result<(), Failure> {
+    let model = read(app, load(app, &arguments.sources)?)?;
+    let failed = |text: String| Failure { code: 1, text: format!("{}: {text}\n", app.name) };
+    let runtime = runtime::start().map_err(|error| failed(error.to_string()))?;
+    let outcome = runtime.block_on(serve(app, arguments, &model)).map_err(failed);
+    // What did not stop in time must not keep the process.
+    runtime.shutdown_background();
+    match outcome?.is_clean() {
+        true => Ok(()),
+        // It was logged what was lost.
+        false => Err(Failure { code: 1, text: String::new() }),
+    }
+}
+
+/// Runs `model` until a signal comes.
+async fn serve(app: &App, arguments: &Arguments, model: &Model) -> Result<Outcome, String> {
+    let text = |error: std::io::Error| format!("cannot wait for signals: {error}");
+    let mut signals = Signals {
+        terminate: signal(SignalKind::terminate()).map_err(text)?,
+        interrupt: signal(SignalKind::interrupt()).map_err(text)?,
+    };
+    let identity = Identity {
+        name: app.name.to_owned(),
+        version: app.version.to_owned(),
+        instance: String::new(),
+    };
+    let running = Running::start(model, &identity, &app.descriptors)
+        .await
+        .map_err(|error| error.to_string())?;
+    for gate in &arguments.feature_gates {
+        info!(gate, "the feature gate changes nothing here");
+    }
+    if let Some(file) = &arguments.ports_file {
+        write_ports(&running, file)
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    }
+    info!("everything is ready");
+
+    signals.next().await;
+    let deadline = clock::now() + arguments.shutdown_timeout;
+    tokio::select! {
+        outcome = running.stop(deadline) => Ok(outcome),
+        () = signals.next() => Err("a second signal came, what was held is lost".to_owned()),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Waits for the next request to stop.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => info!(signal = "SIGTERM", "received signal from os"),
+            _ = self.interrupt.recv() => info!(signal = "SIGINT", "received signal from os"),
+        }
+    }
+}
+
+/// Writes all bound addresses in one step, so that who waits for the file never sees half of it.
+fn write_ports(running: &Running, file: &std::path::Path) -> std::io::Result<()> {
+    let addresses: serde_json::Map<String, serde_json::Value> = running
+        .addresses()
+        .into_iter()
+        .map(|(path, bound)| (path, bound.iter().map(ToString::to_string).collect()))
+        .collect();
+    let unfinished = file.with_extension("tmp");
+    std::fs::write(&unfinished, serde_json::Value::from(addresses).to_string())?;
+    std::fs::rename(&unfinished, file)
 }

@@ -1,9 +1,27 @@
 //! Makes a running process out of components and a configuration.
+//!
+//! In reading order: [`factory`] says what a component must be able to do; [`model`] reads a
+//! configuration into components and pipelines; `graph` builds them; [`run`] starts and stops the
+//! whole; [`cli`] is the command line.
+
+pub mod factory;
+
+pub mod model;
+mod pipelines;
+mod topology;
+
+mod graph;
+pub mod run;
+pub mod runtime;
 
 pub mod cli;
-pub mod factory;
+
+#[cfg(test)]
+mod testing;
 
 pub use factory::{
     BuildError, ComponentId, ConnectorConfig, Context, ExporterConfig, Extension, ExtensionConfig,
     Kind, Losses, Outputs, ProcessorConfig, Receiver, ReceiverConfig, Registry,
 };
+pub use model::Model;
+pub use run::{Outcome, Running};

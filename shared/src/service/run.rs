@@ -1,0 +1,150 @@
+//! A configuration that runs: started as a whole, or not at all; stopped without loss if time
+//! allows.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::factory::{BuildError, ComponentId, Extension, Kind, Losses};
+use super::graph::{Built, Graph, Stopped, Surroundings};
+use super::model::Model;
+use super::runtime;
+use crate::clock;
+use crate::config::Process;
+use crate::telemetry::metrics::Descriptor;
+use crate::telemetry::{self, Identity, Telemetry};
+
+/// How long what was started may take to end when the rest cannot start.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running process: all pipelines take data.
+pub struct Running {
+    extensions: Vec<(ComponentId, Box<dyn Extension>)>,
+    graph: Graph,
+    losses: Arc<Losses>,
+    telemetry: Telemetry,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Items that were accepted before, and given up while stopping.
+    pub lost: u64,
+    /// Whether a component was left behind that did not end in time; what it held is not in
+    /// `lost`.
+    pub overrun: bool,
+}
+
+impl Outcome {
+    /// Whether everything that was accepted went where it should.
+    pub fn is_clean(self) -> bool {
+        self.lost == 0 && !self.overrun
+    }
+}
+
+impl Running {
+    /// Starts telemetry, extensions, exporters, processors and at last the receivers.
+    ///
+    /// To be called within a runtime.
+    ///
+    /// # Errors
+    /// The first component that cannot start; what was started is stopped again.
+    pub async fn start(
+        model: &Model,
+        identity: &Identity,
+        descriptors: &[&'static [Descriptor]],
+    ) -> Result<Running, BuildError> {
+        let telemetry = telemetry::start(&model.telemetry, identity, descriptors)?;
+        info!(version = identity.version, cpus = runtime::cpus(), "starting {}", identity.name);
+        for warning in &model.warnings {
+            warn!("{warning}");
+        }
+        let mut running = Running {
+            extensions: Vec::new(),
+            graph: Graph::default(),
+            losses: Arc::new(Losses::default()),
+            telemetry,
+        };
+        match running.start_components(model).await {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.stop(clock::now() + ABORT_TIMEOUT).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_components(&mut self, model: &Model) -> Result<(), BuildError> {
+        for id in &model.extensions {
+            let section = &model.components[&(Kind::Extension, id.clone())];
+            let extension = section.start_extension(id).await.map_err(|error| {
+                let failed = format!("failed to start \"{id}\" extension: {error}");
+                BuildError::new(format!("failed to start extensions: {failed}"))
+            })?;
+            for address in extension.addresses() {
+                info!(extension = %id, %address, "listening");
+            }
+            self.extensions.push((id.clone(), extension));
+        }
+        let around =
+            Surroundings { losses: Arc::clone(&self.losses), instance: instance(model).into() };
+        let Built { graph, entries } = Graph::build(model, &around)
+            .map_err(|error| BuildError::new(format!("failed to build pipelines: {error}")))?;
+        self.graph = graph;
+        self.graph
+            .start_receivers(model, &entries, &around)
+            .await
+            .map_err(|error| BuildError::new(format!("cannot start pipelines: {error}")))?;
+        for (_, extension) in &self.extensions {
+            extension.ready();
+        }
+        Ok(())
+    }
+
+    /// Where its components listen, with the ports that were really bound, by key path:
+    /// `receivers::otlp`. Components that do not listen are left out.
+    pub fn addresses(&self) -> BTreeMap<String, Vec<SocketAddr>> {
+        let extensions =
+            self.extensions.iter().map(|(id, of)| (Kind::Extension, id, of.addresses()));
+        let mut addresses: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        for (kind, id, bound) in self.graph.addresses().chain(extensions) {
+            if !bound.is_empty() {
+                addresses.entry(format!("{}::{id}", kind.section())).or_default().extend(bound);
+            }
+        }
+        if let Some(address) = self.telemetry.address() {
+            addresses.insert("service::telemetry".to_owned(), vec![address]);
+        }
+        addresses
+    }
+
+    /// Stops: not ready any more, then receivers, processors and exporters, which may send what
+    /// they hold until `deadline`, then extensions, then telemetry.
+    pub async fn stop(self, deadline: Instant) -> Outcome {
+        info!("starting shutdown");
+        let before = self.losses.total();
+        for (_, extension) in &self.extensions {
+            extension.not_ready();
+        }
+        let stopped = self.graph.stop(deadline).await;
+        for (_, extension) in self.extensions.into_iter().rev() {
+            extension.shutdown().await;
+        }
+        drop(self.telemetry);
+        let lost = self.losses.total() - before;
+        match lost {
+            0 => info!("shutdown complete"),
+            lost => error!(lost, "shutdown complete, items were lost"),
+        }
+        Outcome { lost, overrun: stopped == Stopped::Overrun }
+    }
+}
+
+/// The configured `service.instance.id`, else the host's name.
+fn instance(model: &Model) -> String {
+    let configured = model.telemetry.resource.attributes.get("service.instance.id");
+    configured.cloned().flatten().unwrap_or_else(|| Process.host_name())
+}
