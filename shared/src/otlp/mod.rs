@@ -1,8 +1,16 @@
 //! The OTLP receiver and exporters.
 
 mod grpc_exporter;
+mod intake;
+pub mod metrics;
+mod receiver;
+#[cfg(test)]
+mod tests;
 
 pub use grpc_exporter::OtlpGrpcConfig;
+pub use intake::{Intake, Refusal, Turned};
+pub use metrics::DESCRIPTORS;
+pub use receiver::{OtlpHttpServerConfig, OtlpReceiverConfig, ProtocolsConfig};
 
 use crate::queue::Delivered;
 use crate::wire::{Fields, Value};

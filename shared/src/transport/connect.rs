@@ -107,12 +107,12 @@ async fn handshake(
     endpoint: &Endpoint,
     tls: Option<&ClientTls>,
 ) -> Result<Stream, ConnectError> {
-    let Some(tls) = tls else { return Ok(Stream::Plain(stream)) };
+    let Some(tls) = tls else { return Ok(Stream::plain(stream)) };
     let name = tls
         .server_name(&endpoint.host)
         .map_err(|detail| ConnectError::new("the destination's name is no name for TLS", detail))?;
     match tls.connector().connect(name, stream).await {
-        Ok(stream) => Ok(Stream::Tls(Box::new(TlsStream::Client(stream)))),
+        Ok(stream) => Ok(Stream::tls(TlsStream::Client(stream))),
         Err(error) => {
             let reason = format!("TLS with the destination failed: {}", tls_reason(&error));
             Err(ConnectError::new(reason, format!("TLS handshake with {endpoint}: {error}")))

@@ -1,10 +1,15 @@
 //! gRPC and HTTP, servers and clients, moving opaque bytes.
 //!
-//! [`grpc`] stands on [`connect`] for sockets and on [`tls`]; [`status`] is the only file that
-//! names gRPC and HTTP codes.
+//! [`grpc`] and [`http`] stand on [`connect`] and [`listen`] for sockets and on [`tls`];
+//! [`status`] is the only place that names gRPC codes and HTTP statuses, [`compression`] the only
+//! one that inflates.
 
-pub mod connect;
 pub mod grpc;
+pub mod http;
+
+pub mod compression;
+pub mod connect;
+pub mod listen;
 pub mod status;
 pub mod stream;
 pub mod tls;

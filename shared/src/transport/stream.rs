@@ -1,20 +1,68 @@
 //! A connection's bytes, with or without TLS.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_rustls::TlsStream;
+
+/// Bytes of HTTP/2's opening; no request of HTTP/1 is shorter.
+const OPENING: usize = 24;
+
+/// Time for the opening of an accepted connection.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A TCP connection, with or without TLS.
 #[derive(Debug)]
-pub enum Stream {
-    /// Without.
+pub struct Stream {
+    io: Io,
+    opening: Option<Opening>,
+}
+
+#[derive(Debug)]
+enum Io {
     Plain(TcpStream),
-    /// With.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What an accepted connection has still to send before its time is up: hyper's own timeouts
+/// begin only when it knows which HTTP is spoken.
+#[derive(Debug)]
+struct Opening {
+    missing: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Stream {
+    /// Without TLS.
+    pub fn plain(tcp: TcpStream) -> Self {
+        Self { io: Io::Plain(tcp), opening: None }
+    }
+
+    /// With TLS.
+    pub fn tls(tls: TlsStream<TcpStream>) -> Self {
+        Self { io: Io::Tls(Box::new(tls)), opening: None }
+    }
+
+    /// Fails if its peer does not begin to speak soon.
+    pub fn must_open(mut self) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(OPENING_TIMEOUT));
+        self.opening = Some(Opening { missing: OPENING, deadline });
+        self
+    }
+
+    /// Whether HTTP/2 was agreed on in the TLS handshake.
+    pub fn speaks_http2(&self) -> bool {
+        match &self.io {
+            Io::Plain(_) => false,
+            Io::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl AsyncRead for Stream {
@@ -23,10 +71,21 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        let stream = self.get_mut();
+        let before = buf.filled().len();
+        let read = match &mut stream.io {
+            Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        };
+        if let Some(opening) = &mut stream.opening {
+            opening.missing = opening.missing.saturating_sub(buf.filled().len() - before);
+            if opening.missing == 0 {
+                stream.opening = None;
+            } else if read.is_pending() && opening.deadline.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
+        read
     }
 }
 
@@ -36,9 +95,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.get_mut().io {
+            Io::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Io::Tls(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
 
@@ -47,30 +106,30 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match &mut self.get_mut().io {
+            Io::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Io::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+        match &self.io {
+            Io::Plain(io) => io.is_write_vectored(),
+            Io::Tls(io) => io.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().io {
+            Io::Plain(io) => Pin::new(io).poll_flush(cx),
+            Io::Tls(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().io {
+            Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Io::Tls(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

@@ -65,10 +65,12 @@ impl Decoder for Opaque {
         let size = buffer.remaining();
         // The message takes its part of the buffer along. A small one is copied, so that it does
         // not keep a buffer many times its size while it is queued.
-        Ok(Some(match size < INITIAL_BUFFER / 2 {
-            true => Bytes::copy_from_slice(&buffer.chunk()[..size]),
-            false => buffer.copy_to_bytes(size),
-        }))
+        if size < INITIAL_BUFFER / 2 {
+            let message = Bytes::copy_from_slice(buffer.chunk());
+            buffer.advance(size);
+            return Ok(Some(message));
+        }
+        Ok(Some(buffer.copy_to_bytes(size)))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

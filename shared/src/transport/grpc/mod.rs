@@ -2,6 +2,7 @@
 
 pub mod client;
 mod codec;
+pub mod server;
 
 use http::uri::PathAndQuery;
 

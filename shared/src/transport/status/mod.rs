@@ -1,39 +1,67 @@
-//! What an outcome is called on the wire, and back: the only file that names gRPC codes and HTTP
+//! What an outcome is called on the wire, and back: the only place that names gRPC codes and HTTP
 //! statuses.
 //!
 //! | outcome | gRPC out | HTTP out |
 //! |---|---|---|
 //! | refused, retryable | UNAVAILABLE, `RetryInfo` if a delay is known | 503, `Retry-After` |
 //! | permanent | the peer's code, else INTERNAL | by that code |
+//! | not an export request | `INVALID_ARGUMENT` | 400 |
+//! | above the size limit | `RESOURCE_EXHAUSTED` without `RetryInfo` | 413 |
 //!
 //! Source: collector receiver/otlpreceiver/internal/errors, exporter/otlpexporter/otlp.go.
+
+mod grpc;
+mod http;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::StatusCode;
-use tonic::{Code, Status};
+use tonic::Code;
 
-use super::connect::ConnectError;
-use crate::batch::Batch;
-use crate::consumer::{Rejected, RejectedKind};
+pub use self::grpc::{from_grpc, malformed, not_grpc, to_grpc, unknown_method};
+pub use self::http::{
+    Failure, from_http, http_failure, not_found, wrong_content_type, wrong_method,
+};
 use crate::wire::{Fields, Value, Writer};
 
 const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
-/// The gRPC status that a sender is answered with.
-pub fn to_grpc(rejected: &Rejected) -> Status {
-    let reason = rejected.reason.as_ref();
-    match rejected.kind {
-        RejectedKind::Permanent => Status::new(permanent_code(rejected.code), reason),
-        RejectedKind::Refused | RejectedKind::Retryable => match rejected.retry_after {
-            None => Status::new(Code::Unavailable, reason),
-            Some(delay) => {
-                let details = status_message(Code::Unavailable, reason, Some(delay));
-                Status::with_details(Code::Unavailable, reason, details.into())
+/// Why a request could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// Above the limit in bytes, as sent or decompressed.
+    TooLarge(usize),
+    /// Corrupt.
+    BadCompression(String),
+    /// Compressed by a method that is not spoken.
+    UnknownCompression(String),
+    /// Not framed as the protocol wants it, or the client went away.
+    Broken(Cow<'static, str>),
+    /// Did not arrive in time.
+    Timeout,
+}
+
+impl Unread {
+    /// What to tell the sender.
+    fn answer(&self) -> (Code, Cow<'static, str>) {
+        match self {
+            Unread::TooLarge(limit) => (
+                Code::ResourceExhausted,
+                format!("the request is larger than the limit of {limit} bytes").into(),
+            ),
+            Unread::BadCompression(error) => {
+                (Code::InvalidArgument, format!("corrupt compression: {error}").into())
             }
-        },
+            Unread::UnknownCompression(name) => {
+                (Code::Unimplemented, format!("unsupported compression: {name}").into())
+            }
+            Unread::Broken(error) => (Code::InvalidArgument, error.clone()),
+            Unread::Timeout => {
+                (Code::DeadlineExceeded, "the request did not arrive in time".into())
+            }
+        }
     }
 }
 
@@ -61,7 +89,7 @@ fn is_retryable(code: Code) -> bool {
 }
 
 /// A `google.rpc.Status` message.
-pub fn status_message(code: Code, message: &str, retry_after: Option<Duration>) -> Vec<u8> {
+fn status_message(code: Code, message: &str, retry_after: Option<Duration>) -> Vec<u8> {
     let mut writer = Writer::new();
     writer.varint(1, i64::from(i32::from(code)).cast_unsigned());
     writer.bytes(2, message.as_bytes());
@@ -77,48 +105,6 @@ pub fn status_message(code: Code, message: &str, retry_after: Option<Duration>) 
         });
     }
     writer.into_vec()
-}
-
-/// What came of a request that was answered with `status`, or not at all.
-pub fn from_grpc(batch: Batch, status: &Status) -> Rejected {
-    // A status with a source was made on this side, from an error of the connection.
-    if let Some(source) = std::error::Error::source(status) {
-        let reason = match source.downcast_ref::<ConnectError>() {
-            Some(error) => error.reason.clone(),
-            None => format!("the connection to the destination failed: {}", root(source)).into(),
-        };
-        return Rejected::retryable(batch, reason);
-    }
-    let retry_after = retry_delay(status.details());
-    let reason = reason(status.code().description(), status.message());
-    let retryable = match status.code() {
-        Code::ResourceExhausted => retry_after.is_some(),
-        code => is_retryable(code),
-    };
-    let rejected = match retryable {
-        true => Rejected::retryable(batch, reason),
-        false => Rejected::permanent(batch, reason),
-    };
-    let rejected = Rejected { retry_after: retry_after.filter(|_| retryable), ..rejected };
-    match u8::try_from(i32::from(status.code())) {
-        Ok(code) => rejected.code(code),
-        Err(_) => rejected,
-    }
-}
-
-fn reason(description: &str, message: &str) -> Cow<'static, str> {
-    match message {
-        "" => format!("the destination answered: {description}").into(),
-        message => message.to_owned().into(),
-    }
-}
-
-/// The error at the bottom, which says most.
-fn root<'e>(mut error: &'e (dyn std::error::Error + 'static)) -> &'e dyn std::error::Error {
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error
 }
 
 /// The delay of a `RetryInfo` in a `google.rpc.Status` message.

@@ -1,0 +1,129 @@
+//! The `otlp` receiver: OTLP by gRPC and by HTTP. Source: collector receiver/otlpreceiver.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tracing::info;
+
+use super::Intake;
+use crate::config::{GrpcServerConfig, HttpServerConfig, Path, Problems, Section};
+use crate::config_struct;
+use crate::service::{BuildError, Context, Outputs, Receiver, ReceiverConfig};
+use crate::transport::listen::{ListenerMetrics, Server};
+use crate::transport::{grpc, http};
+use crate::wire::Signal;
+
+config_struct! {
+    /// `otlp`: takes OTLP by gRPC, by HTTP or both.
+    pub struct OtlpReceiverConfig {
+        /// The protocols that it speaks.
+        pub protocols: ProtocolsConfig = ProtocolsConfig::default(),
+    }
+}
+
+config_struct! {
+    /// `otlp::protocols`: each is on when its key is there.
+    pub struct ProtocolsConfig {
+        /// OTLP/gRPC.
+        pub grpc: Section<GrpcServerConfig> = Section::off(),
+        /// OTLP/HTTP.
+        pub http: Section<OtlpHttpServerConfig> = Section::off(),
+    }
+}
+
+config_struct! {
+    /// `otlp::protocols::http`.
+    pub struct OtlpHttpServerConfig {
+        /// Where traces are posted to.
+        pub traces_url_path: String = "/v1/traces".to_owned(),
+        /// Where metrics are posted to.
+        pub metrics_url_path: String = "/v1/metrics".to_owned(),
+        /// Where logs are posted to.
+        pub logs_url_path: String = "/v1/logs".to_owned(),
+    }
+    flatten {
+        /// The server.
+        pub server: HttpServerConfig = HttpServerConfig::default(),
+    }
+}
+
+impl OtlpHttpServerConfig {
+    /// The path of a signal, with its leading slash.
+    pub fn path(&self, signal: Signal) -> String {
+        let path = match signal {
+            Signal::Traces => &self.traces_url_path,
+            Signal::Metrics => &self.metrics_url_path,
+            Signal::Logs => &self.logs_url_path,
+        };
+        match path.starts_with('/') {
+            true => path.clone(),
+            false => format!("/{path}"),
+        }
+    }
+}
+
+#[async_trait]
+impl ReceiverConfig for OtlpReceiverConfig {
+    const TYPE: &'static str = "otlp";
+    const SIGNALS: &'static [Signal] = &Signal::ALL;
+
+    fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        let protocols = at.key("protocols");
+        if !self.protocols.grpc.is_on() && !self.protocols.http.is_on() {
+            problems.report(at, "must specify at least one protocol when using the OTLP receiver");
+        }
+        if let Some(grpc) = self.protocols.grpc.as_ref() {
+            grpc.validate(&protocols.key("grpc"), problems);
+        }
+        if let Some(http) = self.protocols.http.as_ref() {
+            http.server.validate(&protocols.key("http"), problems);
+        }
+    }
+
+    async fn start(
+        &self,
+        ctx: &Context,
+        outputs: Outputs,
+    ) -> Result<Box<dyn Receiver>, BuildError> {
+        let receiver = ctx.id.to_string();
+        let metrics = |transport| {
+            ListenerMetrics::new(&[("receiver", receiver.as_str()), ("transport", transport)])
+        };
+        let mut servers = Vec::new();
+        if let Some(config) = self.protocols.grpc.as_ref() {
+            let intake = Intake::new(&ctx.id, "grpc", &outputs);
+            let server = grpc::server::serve(config, intake, metrics("grpc")).await?;
+            info!(receiver, endpoint = %server.address(), "gRPC server listens");
+            servers.push(server);
+        }
+        if let Some(config) = self.protocols.http.as_ref() {
+            let intake = Intake::new(&ctx.id, "http", &outputs);
+            let server = http::server::serve(config, intake, metrics("http")).await?;
+            info!(receiver, endpoint = %server.address(), "HTTP server listens");
+            servers.push(server);
+        }
+        Ok(Box::new(OtlpReceiver { servers }))
+    }
+}
+
+struct OtlpReceiver {
+    servers: Vec<Server>,
+}
+
+#[async_trait]
+impl Receiver for OtlpReceiver {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.servers.iter().map(Server::address).collect()
+    }
+
+    async fn shutdown(self: Box<Self>, deadline: Instant) {
+        // All stop taking at once; the last answers may take until the deadline.
+        for server in &self.servers {
+            server.stop();
+        }
+        for server in self.servers {
+            server.shutdown(deadline).await;
+        }
+    }
+}

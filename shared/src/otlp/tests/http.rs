@@ -1,0 +1,173 @@
+//! HTTP: what the receiver answers.
+
+use ::http::{HeaderMap, Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+
+use super::*;
+use crate::config::Compression;
+use crate::transport::compression::compress;
+
+const PROTOBUF: &str = "application/x-protobuf";
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn header(&self, name: header::HeaderName) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+async fn serve_http() -> Served {
+    serve(json!({ "http": { "endpoint": "127.0.0.1:0", "max_request_body_size": 1000 } })).await
+}
+
+fn post(path: &str, content_type: &str) -> ::http::request::Builder {
+    let builder = Request::builder().method(Method::POST).uri(path).header(header::HOST, "test");
+    builder.header(header::CONTENT_TYPE, content_type)
+}
+
+async fn send(
+    served: &Served,
+    request: ::http::request::Builder,
+    body: impl Into<Bytes>,
+) -> Answer {
+    let tcp = tokio::net::TcpStream::connect(served.address()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = request.body(Full::new(body.into())).unwrap();
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    connection.abort();
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+#[tokio::test]
+async fn a_batch_is_taken_with_every_compression() {
+    let served = serve_http().await;
+    let batch = traces(&["a", "b"]);
+    for (name, compression) in [
+        ("gzip", Compression::Gzip),
+        ("zstd", Compression::Zstd),
+        ("deflate", Compression::Zlib),
+        ("identity", Compression::None),
+    ] {
+        let request = post("/v1/traces", PROTOBUF).header(header::CONTENT_ENCODING, name);
+        let body = compress(compression, batch.bytes()).unwrap();
+        let answer = send(&served, request, body).await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]), "{name}");
+        assert_eq!(answer.header(header::CONTENT_TYPE), PROTOBUF);
+        assert_eq!(served.recording.taken(), [batch.clone()], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_export_is_refused_with_the_reason() {
+    let served = serve_http().await;
+    let gzip = |bytes: &[u8]| compress(Compression::Gzip, bytes).unwrap();
+    let compressed = |name| post("/v1/traces", PROTOBUF).header(header::CONTENT_ENCODING, name);
+    let get = Request::builder().uri("/v1/traces").header(header::HOST, "test");
+    let cases = [
+        (post("/v1/spans", PROTOBUF), vec![], 404, "404 page not found"),
+        (post("/v1/logs", PROTOBUF), vec![], 404, "404 page not found"),
+        (get, vec![], 405, "405 method not allowed, supported: [POST]"),
+        (post("/v1/traces", "text/plain"), vec![], 415, "415 unsupported media type"),
+        (post("/v1/traces", PROTOBUF), vec![0x0a, 5], 400, "truncated or corrupt"),
+        (post("/v1/traces", PROTOBUF), vec![0; 1001], 413, "larger than the limit of 1000 bytes"),
+        (compressed("gzip"), gzip(&[0; 1001]), 413, "larger than the limit of 1000 bytes"),
+        (compressed("gzip"), b"no gzip".to_vec(), 400, "corrupt compression"),
+        (compressed("br"), vec![], 400, "unsupported Content-Encoding: br"),
+    ];
+    for (request, body, status, text) in cases {
+        let answer = send(&served, request, body).await;
+        let body = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, status, "{body}");
+        assert!(body.contains(text), "{status}: {body}");
+        assert_eq!(answer.header(header::ALLOW), if status == 405 { "POST" } else { "" });
+    }
+    assert!(served.recording.taken().is_empty());
+}
+
+#[tokio::test]
+async fn the_body_limit_holds_without_a_content_length() {
+    let served = serve_http().await;
+    let tcp = tokio::net::TcpStream::connect(served.address()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let frames = (0..2).map(|_| Bytes::from_static(&[0; 600]));
+    let body = Chunked(frames.collect());
+    let request = post("/v1/traces", PROTOBUF).body(body).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 413);
+    connection.abort();
+}
+
+/// A body of unknown length.
+struct Chunked(std::collections::VecDeque<Bytes>);
+
+impl hyper::body::Body for Chunked {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Ready(self.0.pop_front().map(|bytes| Ok(hyper::body::Frame::data(bytes))))
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_has_status_delay_and_message() {
+    let served = serve_http().await;
+    let request = || post("/v1/traces", PROTOBUF);
+    served.recording.answer(|batch| {
+        Err(Rejected::refused(batch, "full").retry_after(Duration::from_millis(2100)))
+    });
+    let answer = send(&served, request(), traces(&["a"]).bytes().clone()).await;
+    assert_eq!((answer.status, answer.header(header::RETRY_AFTER)), (503, "3"));
+    assert_eq!(&answer.body[..], b"\x08\x0e\x12\x04full");
+    served.recording.answer(|batch| Err(Rejected::permanent(batch, "no")));
+    let answer = send(&served, request(), traces(&["a"]).bytes().clone()).await;
+    assert_eq!((answer.status, answer.header(header::RETRY_AFTER)), (500, ""));
+}
+
+#[tokio::test]
+async fn http2_is_spoken_without_tls() {
+    let served = serve_http().await;
+    let tcp = tokio::net::TcpStream::connect(served.address()).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        TokioIo::new(tcp),
+    )
+    .await
+    .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post("http://test/v1/traces")
+        .header(header::CONTENT_TYPE, PROTOBUF)
+        .body(Full::new(traces(&["a"]).bytes().clone()))
+        .unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    assert_eq!(served.recording.taken(), [traces(&["a"])]);
+    connection.abort();
+}
+
+#[tokio::test]
+async fn paths_and_answer_headers_are_configured() {
+    let served = serve(json!({ "http": {
+        "endpoint": "127.0.0.1:0",
+        "traces_url_path": "otlp/spans",
+        "response_headers": { "x-served-by": "edge" },
+    } }))
+    .await;
+    let body = traces(&["a"]).bytes().clone();
+    let answer = send(&served, post("/otlp/spans", PROTOBUF), body).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header(header::HeaderName::from_static("x-served-by")), "edge");
+}

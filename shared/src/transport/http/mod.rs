@@ -1,0 +1,3 @@
+//! HTTP on hyper: OTLP/HTTP's server and client.
+
+pub mod server;

@@ -1,0 +1,281 @@
+//! The OTLP/HTTP server: HTTP/1.1 and HTTP/2, protobuf and JSON.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+
+use crate::config::{Compression, Headers, HttpServerConfig};
+use crate::otlp::{Intake, OtlpHttpServerConfig, Refusal, Turned};
+use crate::service::BuildError;
+use crate::transport::compression;
+use crate::transport::listen::{Age, Lifetime, Listener, ListenerMetrics, Server};
+use crate::transport::status::{self, Failure, Unread};
+use crate::transport::tls::{Alpn, ServerTls};
+use crate::wire::Signal;
+
+/// As in the gRPC server.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+const MAX_FRAME: u32 = 64 * 1024;
+const MAX_STREAMS: u32 = 1024;
+const MAX_HEADERS: u32 = 16 * 1024;
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_ERROR_RESETS: usize = 256;
+
+/// Quiet time before a ping over HTTP/2, to find out that a client is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Binds and serves.
+///
+/// # Errors
+/// When the port cannot be bound or a TLS file is unusable.
+pub async fn serve(
+    config: &OtlpHttpServerConfig,
+    intake: Intake,
+    metrics: ListenerMetrics,
+) -> Result<Server, BuildError> {
+    let settings = &config.server;
+    let tls = match settings.tls.as_ref() {
+        Some(tls) => Some(ServerTls::new(tls, Alpn::Http)?),
+        None => None,
+    };
+    let listener = Listener::bind(
+        &settings.endpoint,
+        settings.transport,
+        settings.max_connections,
+        tls,
+        metrics,
+    )
+    .await?;
+    let exporting = Arc::new(Exporting::new(config, intake));
+    let builder = builder(settings);
+    let age = Age { max_idle: settings.idle_timeout, ..Age::default() };
+    listener.serve(move |stream, lifetime: Lifetime| {
+        let requests = lifetime.clone();
+        let exporting = Arc::clone(&exporting);
+        let service = service_fn(move |request| {
+            let (exporting, guard) = (Arc::clone(&exporting), requests.request());
+            async move {
+                let _guard = guard;
+                Ok::<_, Infallible>(exporting.answer(request).await)
+            }
+        });
+        let builder = builder.clone();
+        async move {
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            lifetime.run(connection, age).await;
+        }
+    })
+}
+
+fn builder(config: &HttpServerConfig) -> Builder<TokioExecutor> {
+    let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(some(config.read_header_timeout))
+        .keep_alive(config.keep_alives_enabled)
+        .max_buf_size(MAX_FRAME as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .keep_alive_interval(KEEP_ALIVE);
+    builder
+}
+
+/// How a request's message is encoded, and so its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Protobuf,
+    Json,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        match essence.to_ascii_lowercase().as_str() {
+            "application/x-protobuf" => Some(Encoding::Protobuf),
+            "application/json" => Some(Encoding::Json),
+            _ => None,
+        }
+    }
+
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Encoding::Protobuf => "application/x-protobuf",
+            Encoding::Json => "application/json",
+        })
+    }
+}
+
+/// The paths of the three signals.
+struct Exporting {
+    intake: Intake,
+    paths: Vec<(String, Signal)>,
+    max_body: usize,
+    body_timeout: Duration,
+    /// The `Content-Encoding`s that are taken; none at all leaves bodies as they are.
+    compressions: Vec<String>,
+    response_headers: Headers,
+}
+
+impl Exporting {
+    fn new(config: &OtlpHttpServerConfig, intake: Intake) -> Self {
+        let signals = Signal::ALL.into_iter().filter(|signal| intake.takes(*signal));
+        Self {
+            paths: signals.map(|signal| (config.path(signal), signal)).collect(),
+            intake,
+            max_body: config.server.max_body_bytes(),
+            body_timeout: config.server.read_timeout,
+            compressions: config.server.compression_algorithms.clone(),
+            response_headers: config.server.response_headers.clone(),
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let mut response = match self.route(&request) {
+            Ok((signal, encoding)) => match self.export(request, signal, encoding).await {
+                Ok(()) => success(encoding),
+                Err(failure) => failed(&failure, encoding),
+            },
+            Err((status, text)) => {
+                self.intake.refuse(Refusal::Unsupported);
+                plain(status, text)
+            }
+        };
+        for (name, value) in self.response_headers.iter() {
+            response.headers_mut().append(name, value.clone());
+        }
+        response
+    }
+
+    fn route(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Result<(Signal, Encoding), (StatusCode, &'static str)> {
+        let path = request.uri().path();
+        let (_, signal) =
+            self.paths.iter().find(|(known, _)| known == path).ok_or_else(status::not_found)?;
+        if request.method() != Method::POST {
+            return Err(status::wrong_method());
+        }
+        let encoding = Encoding::of(request.headers()).ok_or_else(status::wrong_content_type)?;
+        Ok((*signal, encoding))
+    }
+
+    async fn export(
+        &self,
+        request: Request<Incoming>,
+        signal: Signal,
+        encoding: Encoding,
+    ) -> Result<(), Failure> {
+        let body = self.read(request).await.map_err(|unread| {
+            self.intake.refuse(Refusal::from(&unread));
+            Failure::from(&unread)
+        })?;
+        let message = match encoding {
+            Encoding::Protobuf => body,
+            Encoding::Json => {
+                self.intake.refuse(Refusal::Malformed);
+                return Err(Failure::from(&Unread::Broken("JSON is not supported".into())));
+            }
+        };
+        self.intake.take(signal, message).await.map_err(|turned| match turned {
+            Turned::Malformed(malformed) => Failure::from(&malformed),
+            Turned::Rejected(rejected) => status::http_failure(&rejected),
+        })
+    }
+
+    /// Reads and inflates a body, both under the limit.
+    async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Unread> {
+        let compression = self.compression(request.headers())?;
+        let body = request.into_body();
+        // Known to be too large: not a byte of it is read.
+        if body.size_hint().lower() > self.max_body as u64 {
+            return Err(Unread::TooLarge(self.max_body));
+        }
+        let collected = Limited::new(body, self.max_body).collect();
+        let collected = match self.body_timeout {
+            Duration::ZERO => collected.await,
+            timeout => {
+                tokio::time::timeout(timeout, collected).await.map_err(|_| Unread::Timeout)?
+            }
+        };
+        let body = collected
+            .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => Unread::TooLarge(self.max_body),
+                None => Unread::Broken("the body was not sent to its end".into()),
+            })?
+            .to_bytes();
+        match compression {
+            Compression::None => Ok(body),
+            compression => compression::inflate(compression, &body, self.max_body).map(Bytes::from),
+        }
+    }
+
+    fn compression(&self, headers: &HeaderMap) -> Result<Compression, Unread> {
+        // An empty list means that bodies are not looked at, as in the Collector.
+        if self.compressions.is_empty() {
+            return Ok(Compression::None);
+        }
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else {
+            return Ok(Compression::None);
+        };
+        let name = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let listed = name == "identity" || self.compressions.contains(&name);
+        compression::by_name(&name).filter(|_| listed).ok_or(Unread::UnknownCompression(name))
+    }
+}
+
+fn success(encoding: Encoding) -> Response<Full<Bytes>> {
+    let body = match encoding {
+        Encoding::Protobuf => Bytes::new(),
+        Encoding::Json => Bytes::from_static(b"{}"),
+    };
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, encoding.content_type());
+    response
+}
+
+fn failed(failure: &Failure, encoding: Encoding) -> Response<Full<Bytes>> {
+    let body = match encoding {
+        Encoding::Protobuf => failure.protobuf(),
+        Encoding::Json => failure.json(),
+    };
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = failure.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, encoding.content_type());
+    if let Some(seconds) = failure.retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
