@@ -1,5 +1,6 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
+use shared::otlp::{self, OtlpGrpcConfig, OtlpReceiverConfig};
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
 use shared::queue;
@@ -11,6 +12,8 @@ use crate::tail_sampling::{self, TailSamplingConfig};
 /// The component types that `backend` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {
     Registry::new()
+        .receiver::<OtlpReceiverConfig>()
+        .exporter::<OtlpGrpcConfig>()
         .processor::<BatchConfig>()
         .processor::<MemoryLimiterConfig>()
         .processor::<TailSamplingConfig>()
@@ -21,6 +24,7 @@ pub(crate) fn registry() -> Registry {
 /// The metrics of those components. A new set is one line.
 pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
     [
+        otlp::DESCRIPTORS,
         batch::DESCRIPTORS,
         memory_limiter::DESCRIPTORS,
         tail_sampling::DESCRIPTORS,

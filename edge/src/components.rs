@@ -1,5 +1,6 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
+use shared::otlp::{self, OtlpGrpcConfig, OtlpReceiverConfig};
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
 use shared::queue;
@@ -9,6 +10,8 @@ use shared::telemetry::metrics::Descriptor;
 /// The component types that `edge` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {
     Registry::new()
+        .receiver::<OtlpReceiverConfig>()
+        .exporter::<OtlpGrpcConfig>()
         .processor::<BatchConfig>()
         .processor::<MemoryLimiterConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
@@ -19,5 +22,6 @@ pub(crate) fn registry() -> Registry {
 
 /// The metrics of those components. A new set is one line.
 pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
-    [batch::DESCRIPTORS, memory_limiter::DESCRIPTORS, queue::DESCRIPTORS].concat()
+    [otlp::DESCRIPTORS, batch::DESCRIPTORS, memory_limiter::DESCRIPTORS, queue::DESCRIPTORS]
+        .concat()
 }
