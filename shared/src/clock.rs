@@ -14,3 +14,58 @@ pub fn unix_ns() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
 }
+
+/// A time as people and JSON want it: `2026-08-21T09:30:00.25Z`, without needless zeros.
+pub fn rfc3339(unix_ns: u64) -> String {
+    let (seconds, nanos) = (unix_ns / 1_000_000_000, unix_ns % 1_000_000_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let fraction = match nanos {
+        0 => String::new(),
+        nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
+    };
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
+}
+
+/// Year, month and day of a day since 1970-01-01.
+///
+/// Counts years from March, so that a leap day is the last day of its year, in cycles of 400
+/// years, which all have the same number of days.
+const fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468; // from 0000-03-01 to 1970-01-01
+    let (cycle, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153; // months from March have 153 days in every five
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (cycle * 400 + year + carry, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        let second = 1_000_000_000;
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_400 * second), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(951_868_799 * second + 250_000_000), "2000-02-29T23:59:59.25Z");
+        assert_eq!(rfc3339(4_107_542_400 * second), "2100-03-01T00:00:00Z");
+        assert_eq!(rfc3339(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+    }
+
+    #[test]
+    fn every_day_follows_the_one_before() {
+        let mut last = date(0);
+        for days in 1..200_000 {
+            let next = date(days);
+            let first_of_month = next.2 == 1 && next.0 * 12 + next.1 == last.0 * 12 + last.1 + 1;
+            let next_day = (next.0, next.1) == (last.0, last.1) && next.2 == last.2 + 1;
+            assert!(first_of_month || next_day, "{last:?} then {next:?}");
+            last = next;
+        }
+    }
+}

@@ -1,1 +1,3 @@
 //! Exporters that both tiers know, other than OTLP.
+
+pub mod debug;

@@ -1,1 +1,3 @@
 //! Extensions that both tiers know.
+
+pub mod health_check;

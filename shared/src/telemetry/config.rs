@@ -311,7 +311,7 @@ impl TelemetryConfig {
 }
 
 /// Splits `host:port`; an empty host is all addresses, a host in brackets is IPv6.
-fn host_and_port(address: &str) -> Option<(String, u16)> {
+pub(crate) fn host_and_port(address: &str) -> Option<(String, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let host = if host.is_empty() { "0.0.0.0" } else { host };
