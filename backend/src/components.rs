@@ -1,5 +1,7 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
+use shared::exporter::debug::DebugConfig;
+use shared::extension::health_check::HealthCheckConfig;
 use shared::otlp::{self, OtlpGrpcConfig, OtlpReceiverConfig};
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
@@ -16,6 +18,8 @@ pub(crate) fn registry() -> Registry {
         .exporter::<OtlpGrpcConfig>()
         .processor::<BatchConfig>()
         .processor::<MemoryLimiterConfig>()
+        .exporter::<DebugConfig>()
+        .extension::<HealthCheckConfig>()
         .processor::<TailSamplingConfig>()
         .elsewhere(Kind::Exporter, "load_balancing", "edge")
         .elsewhere(Kind::Exporter, "loadbalancing", "edge")
