@@ -9,6 +9,8 @@ use shared::queue;
 use shared::service::{Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
+use crate::prometheus::{self, PrometheusConfig};
+use crate::span_metrics::{self, SpanMetricsConfig};
 use crate::tail_sampling::{self, TailSamplingConfig};
 
 /// The component types that `backend` knows. A new one is one line.
@@ -21,6 +23,8 @@ pub(crate) fn registry() -> Registry {
         .exporter::<DebugConfig>()
         .extension::<HealthCheckConfig>()
         .processor::<TailSamplingConfig>()
+        .connector::<SpanMetricsConfig>()
+        .exporter::<PrometheusConfig>()
         .elsewhere(Kind::Exporter, "load_balancing", "edge")
         .elsewhere(Kind::Exporter, "loadbalancing", "edge")
 }
@@ -32,6 +36,8 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         batch::DESCRIPTORS,
         memory_limiter::DESCRIPTORS,
         tail_sampling::DESCRIPTORS,
+        span_metrics::DESCRIPTORS,
+        prometheus::DESCRIPTORS,
         queue::DESCRIPTORS,
     ]
     .concat()

@@ -1,6 +1,9 @@
 //! `backend`: the stateful tier. Keeps whole traces until they can be judged, and exports.
 
 mod components;
+mod identity;
+mod prometheus;
+mod span_metrics;
 mod tail_sampling;
 
 use std::process::ExitCode;

@@ -1,0 +1,22 @@
+//! What the exporter says of itself, besides what is counted for every exporter.
+
+use shared::metric_set;
+
+metric_set! {
+    /// What a Prometheus exporter counts. The names are ours.
+    pub(crate) struct PrometheusMetrics ["exporter"];
+    /// Number of series that are kept for scraping.
+    series: Gauge = "otelcol_exporter_prometheus_series", "{series}";
+    /// Number of series that came to share all their labels with another and are added up with
+    /// it.
+    merged: Counter = "otelcol_exporter_prometheus_merged_series", "{series}";
+    /// Number of scrapes.
+    scrapes: Counter = "otelcol_exporter_prometheus_scrapes", "{scrape}";
+}
+
+metric_set! {
+    /// Data points that are not exposed, by reason.
+    pub(crate) struct DroppedMetrics ["exporter", "reason"];
+    /// Number of data points that were dropped.
+    points: Counter = "otelcol_exporter_prometheus_dropped_metric_points", "{datapoint}";
+}
