@@ -1,0 +1,123 @@
+//! Bounds, overflow, expiry and the size of what is handed on.
+
+use std::time::Duration;
+
+use super::*;
+
+fn names(names: std::ops::Range<usize>) -> Vec<trace_v1::Span> {
+    names.map(|name| span(&name.to_string(), 1)).collect()
+}
+
+#[test]
+fn a_resource_over_its_limit_counts_in_one_overflow_series() {
+    let mut config = bare(&[]);
+    config.aggregation_cardinality_limit = 2;
+    config.histogram.disable = true;
+    let aggregator = aggregator(&config);
+    let spans = batch(vec![service("a", names(0..5)), service("b", names(0..1))]);
+    let observed = aggregator.observe(&spans, BEGIN);
+    assert_eq!((observed.counted, observed.overflowed), (6, 3));
+    aggregator.observe(&batch(vec![service("a", names(0..1))]), BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    assert_eq!(
+        counts(&points),
+        [
+            ("calls{otel.metric.overflow=bool true}", 3),
+            ("calls{service.name=a,span.name=0}", 2),
+            ("calls{service.name=a,span.name=1}", 1),
+            ("calls{service.name=b,span.name=0}", 1),
+        ]
+    );
+    assert_eq!(aggregator.series(), 3);
+}
+
+#[test]
+fn the_limit_over_all_resources_holds_too() {
+    let mut config = bare(&[]);
+    config.max_series = 3;
+    let aggregator = aggregator(&config);
+    let one = batch(vec![service("a", names(0..5))]);
+    let other = batch(vec![service("b", names(0..5))]);
+    assert_eq!(aggregator.observe(&one, BEGIN).overflowed, 2);
+    assert_eq!(aggregator.observe(&other, BEGIN).overflowed, 5);
+    assert_eq!(aggregator.series(), 3);
+    let batches = aggregator.collect(BEGIN + SECOND).batches;
+    let items: usize = batches.iter().map(Batch::items).sum();
+    assert_eq!(items, 2 * (3 + 2), "three series and two overflow series, with two metrics each");
+}
+
+#[test]
+fn a_zero_is_no_limit() {
+    let mut config = bare(&[]);
+    (config.max_series, config.aggregation_cardinality_limit) = (0, 0);
+    let aggregator = aggregator(&config);
+    let observed = aggregator.observe(&batch(vec![service("a", names(0..12_000))]), BEGIN);
+    assert_eq!((observed.overflowed, aggregator.series()), (0, 12_000));
+}
+
+#[test]
+fn resources_over_the_limit_share_a_series_until_idle_ones_make_room() {
+    let mut config = bare(&[]);
+    config.resource_metrics_cache_size = 2;
+    config.histogram.disable = true;
+    let aggregator = aggregator(&config);
+    let one = |name| batch(vec![service(name, names(0..1))]);
+    for (name, now_ns) in [("a", BEGIN), ("b", BEGIN + 1), ("c", BEGIN + 2)] {
+        aggregator.observe(&one(name), now_ns);
+    }
+    let first = collect(&aggregator, BEGIN + SECOND);
+    let [a, b, c] = ["a", "b", "c"].map(|name| format!("calls{{service.name={name},span.name=0}}"));
+    let overflow = "calls{otel.metric.overflow=bool true}";
+    assert_eq!(counts(&first), [(overflow, 1), (a.as_str(), 1), (b.as_str(), 1)]);
+
+    // Once written, the one that is longest without spans makes room.
+    aggregator.observe(&one("c"), BEGIN + 2 * SECOND);
+    let second = collect(&aggregator, BEGIN + 3 * SECOND);
+    assert_eq!(counts(&second), [(overflow, 2), (b.as_str(), 1)]);
+    aggregator.observe(&one("c"), BEGIN + 4 * SECOND);
+    let third = collect(&aggregator, BEGIN + 5 * SECOND);
+    assert_eq!(counts(&third), [(overflow, 2), (b.as_str(), 1), (c.as_str(), 1)]);
+    assert_eq!((aggregator.resources(), aggregator.series()), (2, 2));
+}
+
+#[test]
+fn an_idle_resource_expires_but_never_before_it_was_written() {
+    let mut config = bare(&[]);
+    config.metrics_expiration = Duration::from_secs(5);
+    let aggregator = aggregator(&config);
+    aggregator.observe(&batch(vec![service("a", names(0..2))]), BEGIN);
+    assert_eq!(collect(&aggregator, BEGIN + 60 * SECOND).len(), 4);
+    let collected = aggregator.collect(BEGIN + 120 * SECOND);
+    assert_eq!((collected.batches.len(), collected.expired), (0, 2));
+    assert_eq!((aggregator.resources(), aggregator.series()), (0, 0));
+
+    aggregator.observe(&batch(vec![service("a", names(0..1))]), BEGIN + 130 * SECOND);
+    let points = collect(&aggregator, BEGIN + 180 * SECOND);
+    let point = &points["calls{service.name=a,span.name=0}"];
+    assert_eq!((point.count, point.start_ns), (1, BEGIN + 130 * SECOND), "it starts anew");
+}
+
+#[test]
+fn an_idle_series_expires_alone() {
+    let mut config = bare(&[]);
+    config.series_expiration = Duration::from_secs(5);
+    config.histogram.disable = true;
+    let aggregator = aggregator(&config);
+    aggregator.observe(&batch(vec![service("a", names(0..2))]), BEGIN);
+    collect(&aggregator, BEGIN + SECOND);
+    aggregator.observe(&batch(vec![service("a", names(1..2))]), BEGIN + 2 * SECOND);
+    let points = collect(&aggregator, BEGIN + 6 * SECOND);
+    assert_eq!(counts(&points), [("calls{service.name=a,span.name=1}", 2)]);
+    assert_eq!(aggregator.series(), 1);
+}
+
+#[test]
+fn a_large_flush_is_cut_into_requests_of_about_a_mebibyte() {
+    let aggregator = aggregator(&bare(&[]));
+    aggregator.observe(&batch(vec![service("a", names(0..9_000))]), BEGIN);
+    aggregator.observe(&batch(vec![service("b", names(0..10))]), BEGIN);
+    let batches = aggregator.collect(BEGIN + SECOND).batches;
+    assert!(batches.len() > 2);
+    assert!(batches.iter().all(|batch| batch.bytes().len() < (1 << 20) + 4096));
+    assert_eq!(points(&batches).len(), 2 * 9_010);
+}

@@ -1,0 +1,332 @@
+//! Names, dimensions, buckets, times and sums.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::span_metrics::aggregate::Observed;
+use crate::span_metrics::config::{AggregationTemporality, HistogramConfig, Unit};
+
+#[track_caller]
+fn check_default_dimensions(kind: i32, status: Option<i32>, expected: &str) {
+    let aggregator = aggregator(&SpanMetricsConfig::default());
+    let status = status.map(|code| trace_v1::Status { code, ..trace_v1::Status::default() });
+    let span = trace_v1::Span { kind, status, ..span("GET /item", 5) };
+    aggregator.observe(&batch(vec![service("cart", vec![span])]), BEGIN);
+    let attributes = format!(
+        "{{service.name=cart,{expected},span.name=GET /item,collector.instance.id=backend-0}}"
+    );
+    let points = collect(&aggregator, BEGIN + SECOND);
+    let series: Vec<&String> = points.keys().collect();
+    assert_eq!(
+        series,
+        [
+            &format!("traces.span.metrics.calls{attributes}"),
+            &format!("traces.span.metrics.duration{attributes}")
+        ]
+    );
+}
+
+#[test]
+fn default_dimensions_have_the_collectors_values() {
+    let unset = "status.code=STATUS_CODE_UNSET";
+    check_default_dimensions(0, None, &format!("span.kind=SPAN_KIND_UNSPECIFIED,{unset}"));
+    check_default_dimensions(1, Some(0), &format!("span.kind=SPAN_KIND_INTERNAL,{unset}"));
+    check_default_dimensions(2, Some(1), "span.kind=SPAN_KIND_SERVER,status.code=STATUS_CODE_OK");
+    check_default_dimensions(
+        3,
+        Some(2),
+        "span.kind=SPAN_KIND_CLIENT,status.code=STATUS_CODE_ERROR",
+    );
+    check_default_dimensions(4, Some(7), &format!("span.kind=SPAN_KIND_PRODUCER,{unset}"));
+    check_default_dimensions(5, None, &format!("span.kind=SPAN_KIND_CONSUMER,{unset}"));
+    check_default_dimensions(9, None, &format!("span.kind=,{unset}"));
+}
+
+#[test]
+fn a_dimension_is_the_spans_else_the_resources_else_the_default_else_left_out() {
+    let mut config = bare(&["a"]);
+    config.dimensions.push(dimension("b", Some("none")));
+    config.dimensions.push(dimension("c", None));
+    config.histogram.disable = true;
+    let aggregator = aggregator(&config);
+    let with = |attributes: Vec<KeyValue>| trace_v1::Span { attributes, ..span("x", 1) };
+    let resource = vec![text("service.name", "s"), text("a", "resource")];
+    let spans = vec![
+        with(vec![text("a", "span"), attribute("c", Value::IntValue(200))]),
+        with(vec![text("b", "span")]),
+        with(vec![text("c", "200")]),
+    ];
+    aggregator.observe(&batch(vec![entry(resource, spans)]), BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    assert_eq!(
+        counts(&points),
+        [
+            ("calls{service.name=s,span.name=x,a=resource,b=none,c=200}", 1),
+            ("calls{service.name=s,span.name=x,a=resource,b=span}", 1),
+            ("calls{service.name=s,span.name=x,a=span,b=none,c=int 200}", 1),
+        ]
+    );
+}
+
+#[test]
+fn each_metric_may_have_dimensions_of_its_own() {
+    let mut config = bare(&["a"]);
+    config.calls_dimensions = vec![dimension("b", None)];
+    config.histogram.dimensions = vec![dimension("c", None)];
+    let aggregator = aggregator(&config);
+    let span = |b, c| trace_v1::Span {
+        attributes: vec![text("a", "1"), text("b", b), text("c", c)],
+        ..span("x", 1)
+    };
+    let spans = vec![span("p", "m"), span("q", "m"), span("p", "n"), span("p", "m")];
+    aggregator.observe(&batch(vec![service("s", spans)]), BEGIN);
+    assert_eq!(aggregator.series(), 4);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    assert_eq!(
+        counts(&points),
+        [
+            ("calls{service.name=s,span.name=x,a=1,b=p}", 3),
+            ("calls{service.name=s,span.name=x,a=1,b=q}", 1),
+            ("duration{service.name=s,span.name=x,a=1,c=m}", 3),
+            ("duration{service.name=s,span.name=x,a=1,c=n}", 1),
+        ]
+    );
+}
+
+#[track_caller]
+fn check_bucket(nanos: u64, unit: Unit, bucket: usize, sum: f64) {
+    let buckets = [2, 100, 15_000].map(Duration::from_millis).to_vec();
+    let mut config = bare(&[]);
+    config.histogram = HistogramConfig { unit, ..HistogramConfig::default() };
+    config.histogram.explicit.buckets = buckets;
+    let aggregator = aggregator(&config);
+    let span = trace_v1::Span { end_time_unix_nano: SECOND + nanos, ..span("x", 0) };
+    aggregator.observe(&batch(vec![service("s", vec![span])]), BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    let point = &points["duration{service.name=s,span.name=x}"];
+    let filled: Vec<_> = point.buckets.iter().positions();
+    assert_eq!((filled, point.sum), (vec![bucket], sum), "{nanos} ns");
+}
+
+/// The indices of what is not zero.
+trait Positions {
+    fn positions(self) -> Vec<usize>;
+}
+
+impl<'a, I: Iterator<Item = &'a u64>> Positions for I {
+    fn positions(self) -> Vec<usize> {
+        self.enumerate().filter(|(_, count)| **count > 0).map(|(index, _)| index).collect()
+    }
+}
+
+#[test]
+fn a_bucket_includes_its_upper_bound() {
+    check_bucket(0, Unit::Milliseconds, 0, 0.0);
+    check_bucket(2_000_000, Unit::Milliseconds, 0, 2.0);
+    check_bucket(2_000_001, Unit::Milliseconds, 1, 2.000_001);
+    check_bucket(100_000_000, Unit::Seconds, 1, 0.1);
+    check_bucket(100_000_001, Unit::Seconds, 2, 0.100_000_001);
+    check_bucket(20_000_000_000, Unit::Seconds, 3, 20.0);
+}
+
+#[test]
+fn a_span_that_ends_before_it_starts_lasts_no_time() {
+    let aggregator = aggregator(&bare(&[]));
+    let span = trace_v1::Span { end_time_unix_nano: 5, ..span("x", 0) };
+    aggregator.observe(&batch(vec![service("s", vec![span])]), BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    assert_eq!(points["duration{service.name=s,span.name=x}"].sum.to_bits(), 0.0_f64.to_bits());
+}
+
+#[test]
+fn a_series_has_its_true_value_and_start_from_the_first_flush_on() {
+    let aggregator = aggregator(&bare(&[]));
+    let spans = batch(vec![service("s", vec![span("x", 3), span("x", 4)])]);
+    aggregator.observe(&spans, BEGIN + SECOND);
+    let series = "calls{service.name=s,span.name=x}";
+    for (flush, count) in [(10, 2), (20, 4), (30, 6)] {
+        let point = collect(&aggregator, BEGIN + flush * SECOND)[series].clone();
+        assert_eq!((point.count, point.start_ns), (count, BEGIN + SECOND));
+        assert_eq!(point.time_ns, BEGIN + flush * SECOND);
+        aggregator.observe(&spans, BEGIN + (flush + 1) * SECOND);
+    }
+}
+
+#[test]
+fn deltas_join_without_a_gap_and_keep_no_state() {
+    let mut config = bare(&[]);
+    config.aggregation_temporality = AggregationTemporality::Delta;
+    let aggregator = aggregator(&config);
+    let spans = batch(vec![service("s", vec![span("x", 3)])]);
+    let series = "calls{service.name=s,span.name=x}";
+    for flush in [10, 20] {
+        aggregator.observe(&spans, BEGIN + (flush - 1) * SECOND);
+        let point = collect(&aggregator, BEGIN + flush * SECOND)[series].clone();
+        assert_eq!(point.count, 1);
+        assert_eq!(point.start_ns, BEGIN + (flush - 10) * SECOND);
+        assert_eq!((aggregator.series(), aggregator.resources()), (0, 0));
+    }
+    assert!(collect(&aggregator, BEGIN + 30 * SECOND).is_empty());
+}
+
+#[test]
+fn the_emitted_resource_has_all_attributes_and_its_order_does_not_matter() {
+    let aggregator = aggregator(&bare(&[]));
+    let attributes = vec![text("service.name", "s"), text("k8s.pod.name", "p")];
+    let reversed = attributes.iter().cloned().rev().collect();
+    aggregator.observe(&batch(vec![entry(attributes.clone(), vec![span("x", 1)])]), BEGIN);
+    aggregator.observe(&batch(vec![entry(reversed, vec![span("x", 1)])]), BEGIN);
+    assert_eq!(aggregator.resources(), 1);
+    let batches = aggregator.collect(BEGIN + SECOND).batches;
+    let request = ExportMetricsServiceRequest::decode(batches[0].bytes().clone()).unwrap();
+    let resource = request.resource_metrics[0].resource.as_ref().unwrap();
+    assert_eq!(resource.attributes, attributes);
+    let names: Vec<_> = request.resource_metrics[0].scope_metrics[0]
+        .metrics
+        .iter()
+        .map(|metric| (metric.name.as_str(), metric.unit.as_str()))
+        .collect();
+    assert_eq!(names, [("calls", ""), ("duration", "ms")]);
+}
+
+#[test]
+fn key_attributes_alone_tell_resources_apart() {
+    let mut config = bare(&[]);
+    config.resource_metrics_key_attributes = vec!["k8s.deployment.name".to_owned()];
+    let aggregator = aggregator(&config);
+    let resource = |service: &str, pid| {
+        let pid = attribute("process.pid", Value::IntValue(pid));
+        entry(vec![text("service.name", service), pid], vec![span("x", 1)])
+    };
+    aggregator.observe(&batch(vec![resource("a", 1), resource("a", 2), resource("b", 1)]), BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    let calls: Vec<_> = counts(&points).into_iter().take(2).collect();
+    let [a, b] = ["calls{service.name=a,span.name=x}", "calls{service.name=b,span.name=x}"];
+    assert_eq!(calls, [(a, 2), (b, 1)]);
+}
+
+#[test]
+fn spans_without_a_service_are_skipped_and_counted() {
+    let aggregator = aggregator(&bare(&[]));
+    let nameless = entry(vec![text("host.name", "h")], vec![span("x", 1), span("y", 1)]);
+    let numbered = entry(vec![attribute("service.name", Value::IntValue(3))], vec![span("x", 1)]);
+    let observed = aggregator.observe(&batch(vec![nameless, numbered]), BEGIN);
+    assert_eq!(observed, Observed { counted: 1, no_service: 2, overflowed: 0 });
+    let points = collect(&aggregator, BEGIN + SECOND);
+    assert_eq!(counts(&points)[0], ("calls{service.name=,span.name=x}", 1));
+}
+
+#[test]
+fn text_that_is_no_utf8_does_not_spoil_the_request() {
+    use shared::wire::Writer;
+    let aggregator = aggregator(&bare(&["a"]));
+    let mut request = Writer::new();
+    request.message(1, |entry| {
+        entry.message(1, |resource| {
+            resource.string_attribute(1, b"service.name", b"s\xff");
+            resource.string_attribute(1, b"\xfe", b"v");
+        });
+        entry.message(2, |scope| {
+            scope.message(2, |span| {
+                span.bytes(5, b"n\xff");
+                span.string_attribute(9, b"a", b"\xff");
+            });
+        });
+    });
+    let spans = Batch::parse(Signal::Traces, request.into_vec().into()).unwrap();
+    aggregator.observe(&spans, BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    assert_eq!(
+        counts(&points)[0],
+        ("calls{service.name=s\u{fffd},span.name=n\u{fffd},a=\u{fffd}}", 1)
+    );
+}
+
+/// A span as the naive computation sees it: service, name, value of `a`, nanoseconds.
+type Row = (u8, u8, Option<u8>, u64);
+
+fn rows() -> impl Strategy<Value = Vec<Vec<Row>>> {
+    let nanos = prop_oneof![0..20_u64, 0..30_000_000_000_u64];
+    let row = (0..4_u8, 0..3_u8, proptest::option::of(0..3_u8), nanos);
+    proptest::collection::vec(proptest::collection::vec(row, 0..20), 1..12)
+}
+
+/// Services are `0` to `2`; `3` stands for none.
+fn entries(rows: &[Row]) -> Vec<trace_v1::ResourceSpans> {
+    rows.chunks(3)
+        .flat_map(|rows| {
+            rows.iter().map(|(service_name, name, a, nanos)| {
+                let span = trace_v1::Span {
+                    end_time_unix_nano: SECOND + nanos,
+                    attributes: a.iter().map(|a| text("a", &a.to_string())).collect(),
+                    ..span(&name.to_string(), 0)
+                };
+                match service_name {
+                    3 => entry(Vec::new(), vec![span]),
+                    name => service(&name.to_string(), vec![span]),
+                }
+            })
+        })
+        .collect()
+}
+
+proptest! {
+    /// Whatever the spans and the flushes, the last values are those of a naive computation, and
+    /// every span is counted or skipped.
+    #[test]
+    fn calls_and_durations_equal_a_naive_computation(
+        batches in rows(),
+        flushes in proptest::collection::vec(any::<bool>(), 12),
+    ) {
+        let aggregator = aggregator(&bare(&["a"]));
+        let mut naive: BTreeMap<String, (u64, u128)> = BTreeMap::new();
+        let (mut now_ns, mut seen, mut counted, mut skipped) = (BEGIN, 0, 0, 0);
+        for (rows, flush) in batches.iter().zip(flushes) {
+            now_ns += SECOND;
+            let observed = aggregator.observe(&batch(entries(rows)), now_ns);
+            seen += rows.len() as u64;
+            counted += observed.counted;
+            skipped += observed.no_service;
+            for (service, name, a, nanos) in rows.iter().filter(|row| row.0 < 3) {
+                let a = a.map_or_else(String::new, |a| format!(",a={a}"));
+                let labels = format!("{{service.name={service},span.name={name}{a}}}");
+                let entry = naive.entry(labels).or_default();
+                *entry = (entry.0 + 1, entry.1 + u128::from(*nanos));
+            }
+            if flush {
+                collect(&aggregator, now_ns);
+            }
+        }
+        let points = collect(&aggregator, now_ns + SECOND);
+        prop_assert_eq!(points.len(), naive.len() * 2);
+        for (labels, (count, nanos)) in naive {
+            #[allow(clippy::cast_precision_loss, reason = "as the metric has it")]
+            let sum = nanos as f64 / 1e6;
+            prop_assert_eq!(points[&format!("calls{labels}")].count, count);
+            let duration = &points[&format!("duration{labels}")];
+            prop_assert_eq!((duration.count, duration.sum.to_bits()), (count, sum.to_bits()));
+        }
+        prop_assert_eq!(seen, counted + skipped);
+    }
+
+    /// Deltas of any flushes add up to the number of spans.
+    #[test]
+    fn deltas_add_up(batches in rows(), flushes in proptest::collection::vec(any::<bool>(), 12)) {
+        let mut config = bare(&["a"]);
+        config.aggregation_temporality = AggregationTemporality::Delta;
+        config.histogram.disable = true;
+        let aggregator = aggregator(&config);
+        let (mut now_ns, mut expected, mut sum) = (BEGIN, 0, 0);
+        for (rows, flush) in batches.iter().zip(flushes) {
+            now_ns += SECOND;
+            expected += aggregator.observe(&batch(entries(rows)), now_ns).counted;
+            if flush {
+                sum += collect(&aggregator, now_ns).values().map(|point| point.count).sum::<u64>();
+            }
+        }
+        sum += collect(&aggregator, now_ns + SECOND).values().map(|point| point.count).sum::<u64>();
+        prop_assert_eq!(sum, expected);
+    }
+}
