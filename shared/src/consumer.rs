@@ -60,6 +60,9 @@ pub struct Rejected {
     pub retry_after: Option<Duration>,
     /// The peer's gRPC code, to pass on.
     pub code: Option<u8>,
+    /// Items that are in no batch any more: parts that were permanently rejected while others may
+    /// be tried again. Whoever counts outcomes counts them as failed.
+    pub dropped_items: usize,
 }
 
 impl Rejected {
@@ -79,7 +82,7 @@ impl Rejected {
     }
 
     fn new(batch: Batch, kind: RejectedKind, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { batch, kind, reason: reason.into(), retry_after: None, code: None }
+        Self { batch, kind, reason: reason.into(), retry_after: None, code: None, dropped_items: 0 }
     }
 
     /// The same, to be tried again after `delay`.
@@ -98,16 +101,18 @@ impl Rejected {
 
     /// Joins the rejections of a batch's parts.
     ///
-    /// What can be retried is handed back; permanent parts are dropped here, since they were
-    /// counted where they failed, and the whole is permanent only if every part was. The longest
-    /// delay counts.
+    /// What can be retried is handed back; permanent parts are dropped here and their items added
+    /// to [`Rejected::dropped_items`], and the whole is permanent only if every part was. The
+    /// longest delay counts.
     pub fn merge(parts: Vec<Rejected>) -> Option<Rejected> {
         let worst = parts.iter().map(|part| part.kind).max()?;
-        let mut kept: Vec<Rejected> = parts
-            .into_iter()
-            .filter(|part| worst == RejectedKind::Permanent || part.kind != RejectedKind::Permanent)
-            .collect();
+        let mut dropped_items = parts.iter().map(|part| part.dropped_items).sum();
+        let (mut kept, dropped): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| {
+            worst == RejectedKind::Permanent || part.kind != RejectedKind::Permanent
+        });
+        dropped_items += dropped.iter().map(|part| part.batch.items()).sum::<usize>();
         let mut merged = kept.pop()?;
+        merged.dropped_items = dropped_items;
         let mut batches = vec![merged.batch];
         for part in kept {
             merged.kind = merged.kind.min(part.kind);
@@ -194,7 +199,7 @@ mod tests {
             Rejected::refused(batch(4), "full").retry_after(Duration::from_secs(1)),
         ])
         .unwrap();
-        assert_eq!(merged.batch.items(), 6);
+        assert_eq!((merged.batch.items(), merged.dropped_items), (6, 1));
         assert_eq!(merged.kind, RejectedKind::Retryable);
         assert_eq!(merged.retry_after, Some(Duration::from_secs(3)));
     }

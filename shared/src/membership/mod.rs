@@ -9,8 +9,11 @@ pub mod resolver;
 pub mod members;
 pub mod ring;
 
+pub mod routes;
+
 pub use resolver::{Resolver, ResolverConfig};
 pub use ring::{Ring, RingHash};
+pub use routes::{Backend, Connect, RouteTable, Routes};
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;

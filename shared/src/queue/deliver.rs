@@ -177,13 +177,28 @@ impl Open {
         }
     }
 
-    /// Keeps only what was handed back; the rest got through.
-    fn narrow(&mut self, rejected: Rejected) -> Rejected {
+    /// Keeps only what was handed back; the rest got through or was dropped for good.
+    fn narrow(&mut self, mut rejected: Rejected) -> Rejected {
         let left = rejected.batch.items().min(self.items);
-        self.delivery.counts.sent.increment((self.items - left) as u64);
+        let dropped = std::mem::take(&mut rejected.dropped_items).min(self.items - left);
+        self.delivery.counts.sent.increment((self.items - left - dropped) as u64);
         self.items = left;
+        self.dropped(dropped, &rejected);
         self.batch = rejected.batch.clone();
         rejected
+    }
+
+    /// Counts items that an attempt gave up for good while the rest may be tried again.
+    fn dropped(&self, items: usize, rejected: &Rejected) {
+        if items == 0 {
+            return;
+        }
+        let delivery = &self.delivery;
+        delivery.fail(items, Owner::Queue);
+        if let Some(suppressed) = delivery.dropped.pass(clock::now()) {
+            error!(exporter = delivery.exporter, dropped_items = items, error = %rejected,
+                suppressed, "exporting failed in part, dropping data");
+        }
     }
 
     fn give_up(&mut self, mut rejected: Rejected, why: &'static str) -> Rejected {

@@ -46,6 +46,8 @@ enum Act {
     /// Hands these back, for now.
     Fail(usize),
     FailFor(usize, Duration),
+    /// Hands the first number back, for now, and drops the second for good.
+    FailAndDrop(usize, usize),
     Forbid(usize),
     Hang,
 }
@@ -80,6 +82,11 @@ impl Sender for Script {
             }
             Act::FailFor(left, delay) => {
                 Err(Rejected::retryable(spans(left), "busy").retry_after(delay))
+            }
+            Act::FailAndDrop(left, dropped_items) => {
+                take(items - left - dropped_items);
+                let rejected = Rejected::retryable(spans(left), "away in part");
+                Err(Rejected { dropped_items, ..rejected })
             }
             Act::Forbid(left) => {
                 take(items - left.min(items));
@@ -219,6 +226,14 @@ async fn what_a_destination_took_a_batch_without_is_lost() {
     let rig = Rig::new(&NO_QUEUE, &[Act::TakeWithout(4)]);
     assert_eq!(rig.consume(10).await, Ok(()));
     rig.counts(6, 4, 0, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_attempt_dropped_for_good_counts_as_failed_once() {
+    let rig = Rig::new(&Value::Null, &[Act::FailAndDrop(4, 1), Act::Fail(2)]);
+    assert_eq!(rig.consume(10).await, Ok(()));
+    assert_eq!(rig.attempts(), [10, 4, 2]);
+    rig.counts(9, 1, 0, 1);
 }
 
 #[tokio::test(start_paused = true)]
