@@ -9,6 +9,8 @@ use shared::queue;
 use shared::service::{Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
+use crate::loadbalancing::{self, LoadBalancingConfig};
+
 /// The component types that `edge` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {
     Registry::new()
@@ -16,6 +18,7 @@ pub(crate) fn registry() -> Registry {
         .exporter::<OtlpGrpcConfig>()
         .processor::<BatchConfig>()
         .processor::<MemoryLimiterConfig>()
+        .exporter::<LoadBalancingConfig>()
         .exporter::<DebugConfig>()
         .extension::<HealthCheckConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
@@ -26,6 +29,12 @@ pub(crate) fn registry() -> Registry {
 
 /// The metrics of those components. A new set is one line.
 pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
-    [otlp::DESCRIPTORS, batch::DESCRIPTORS, memory_limiter::DESCRIPTORS, queue::DESCRIPTORS]
-        .concat()
+    [
+        otlp::DESCRIPTORS,
+        batch::DESCRIPTORS,
+        memory_limiter::DESCRIPTORS,
+        queue::DESCRIPTORS,
+        loadbalancing::DESCRIPTORS,
+    ]
+    .concat()
 }

@@ -1,6 +1,7 @@
 //! `edge`: the stateless tier. Receives OTLP and routes every record to its backend.
 
 mod components;
+mod loadbalancing;
 
 use std::process::ExitCode;
 
