@@ -15,6 +15,12 @@ pub trait Decode: Sized {
     /// Reads `node`. `None` when something was wrong; then it was reported.
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self>;
 
+    /// Reads `node` as far as it goes: what is wrong was reported, and is as if it were not there.
+    /// `None` when nothing is left.
+    fn decode_partly(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        Self::decode(node, at, problems)
+    }
+
     /// What a null sets; by default nothing, which keeps what is there.
     fn from_null(_node: &Node) -> Option<Self> {
         None
@@ -161,6 +167,14 @@ macro_rules! config_struct {
                 problems: &mut $crate::config::Problems,
             ) -> Option<Self> {
                 <Self as $crate::config::Fields>::decode_fields(node, at, problems)
+            }
+
+            fn decode_partly(
+                node: &$crate::config::Node,
+                at: &$crate::config::Path<'_>,
+                problems: &mut $crate::config::Problems,
+            ) -> Option<Self> {
+                Some(<Self as $crate::config::Fields>::decode_what_fits(node, at, problems))
             }
         }
     };

@@ -153,6 +153,12 @@ impl Problems {
         self.warnings.push(problem);
     }
 
+    /// Takes back those of the problems from `start` on that `keep` does not want.
+    pub(crate) fn retain_since(&mut self, start: usize, keep: impl Fn(&Problem) -> bool) {
+        let later = self.problems.split_off(start);
+        self.problems.extend(later.into_iter().filter(keep));
+    }
+
     /// Whether nothing is wrong; warnings do not count.
     pub fn is_empty(&self) -> bool {
         self.problems.is_empty()

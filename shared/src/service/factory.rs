@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use crate::config::{Decode, Node, Path, Problems};
+use crate::config::{Decode, Node, Path, Problem, Problems, nearest};
 use crate::consumer::Next;
 use crate::wire::Signal;
 
@@ -362,18 +362,42 @@ impl<C: ExtensionConfig> AnySection for Of<C, 4> {
 }
 
 /// Reads a section, then lets it check itself.
+///
+/// It is checked also when a part of it could not be read, so that all mistakes are told in one
+/// run; then only what is said of parts that were read counts.
 fn decode<C: Decode + Default>(
     node: &Node,
     at: &Path<'_>,
     problems: &mut Problems,
     validate: impl FnOnce(&C, &Path<'_>, &mut Problems),
 ) -> Option<C> {
+    let before = problems.errors().len();
     let section = match node.is_null() {
         true => C::default(),
-        false => C::decode(node, at, problems)?,
+        false => C::decode_partly(node, at, problems)?,
     };
+    let read = problems.errors().len();
     validate(&section, at, problems);
-    Some(section)
+    if problems.errors().len() == before {
+        return Some(section);
+    }
+    let prefix = format!("{at}::");
+    let key = |problem: &Problem| {
+        let below = problem.path.strip_prefix(&prefix)?;
+        below.split("::").next().map(str::to_owned)
+    };
+    let unread: Vec<_> = problems.errors()[before..read].iter().map(key).collect();
+    // A key that is misspelt is missing under its right name.
+    let is_unread = |key: &str| {
+        unread
+            .iter()
+            .any(|unread| unread.as_deref().is_none_or(|unread| nearest(unread, [key]).is_some()))
+    };
+    problems.retain_since(read, |problem| match key(problem) {
+        Some(key) => !is_unread(&key),
+        None => unread.is_empty(),
+    });
+    None
 }
 
 /// The component types that a binary knows, and those that its sibling has instead.

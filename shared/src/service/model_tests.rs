@@ -128,8 +128,33 @@ fn sections_are_checked_also_where_nothing_uses_them() {
         &[
             "config.yaml:10: processors::batch::size: must be below 10",
             "config.yaml:12: processors::batch/x::siez: unknown key, did you mean \"size\"?",
-            "config.yaml:13: processors::batch/x::size: expected an integer, got a string",
+            "config.yaml:13: processors::batch/x::size: expected an integer, got a string \"a\"",
         ],
+    );
+}
+
+#[test]
+fn a_section_is_checked_as_far_as_it_could_be_read() {
+    let batch = |section: &str| with(&format!("processors:\n  batch: {section}\n"));
+    let needed = "config.yaml:9: processors::batch::limit: must be set with this size";
+    check(&batch("{size: 2, limit: 1}"), &[]);
+    check(&batch("{size: 2}"), &[needed]);
+    check(
+        &batch("{bogus: 1, size: 2}"),
+        &[
+            "config.yaml:9: processors::batch::bogus: unknown key (valid keys: size, limit, endpoint, \
+         linger)",
+            needed,
+        ],
+    );
+    // What could not be read is not missing on top of that.
+    check(
+        &batch("{size: 2, limit: x}"),
+        &["config.yaml:9: processors::batch::limit: expected an integer, got a string \"x\""],
+    );
+    check(
+        &batch("{size: 2, limti: 1}"),
+        &["config.yaml:9: processors::batch::limti: unknown key, did you mean \"limit\"?"],
     );
 }
 

@@ -55,6 +55,8 @@ macro_rules! section {
             pub(super) struct $name {
                 /// Must be below 10.
                 pub size: u32 = 1,
+                /// Must be set where the size is 2.
+                pub limit: Option<u32> = None,
                 /// Any text.
                 pub endpoint: String = String::new(),
                 /// How long stopping takes.
@@ -66,6 +68,9 @@ macro_rules! section {
             fn check(&self, at: &Path<'_>, problems: &mut Problems) {
                 if self.size >= 10 {
                     problems.report(&at.key("size"), "must be below 10");
+                }
+                if self.size == 2 && self.limit.is_none() {
+                    problems.report(&at.key("limit"), "must be set with this size");
                 }
             }
         }
