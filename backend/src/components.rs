@@ -42,3 +42,19 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
     ]
     .concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_metrics_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics-backend.md");
+        let page = shared::telemetry::docs::render("backend", &descriptors());
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == page, "{path} is stale: run this test with UPDATE_EXPECT=1");
+    }
+}

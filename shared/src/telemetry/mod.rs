@@ -7,6 +7,7 @@
 
 pub mod cgroup;
 pub mod config;
+pub mod docs;
 mod logs;
 pub mod memory;
 pub mod metrics;
