@@ -1,5 +1,7 @@
 //! The exporter against backends that record what they get and fail on demand.
 
+mod grpc;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 

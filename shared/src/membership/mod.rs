@@ -1,8 +1,8 @@
 //! Which backend owns which key: who the backends are, and the ring that both tiers agree on.
 //!
 //! In reading order: a [`resolver`] finds the endpoints of the backends, where [`members`] says
-//! who stays when a lookup fails; a [`ring`] is a pure function of that set; [`routes`] joins the ring with a consumer for each endpoint and swaps
-//! both at once when the set changes.
+//! who stays when a lookup fails; a [`ring`] is a pure function of that set; [`routes`] joins the
+//! ring with a backend for each endpoint and swaps both at once when the set changes.
 
 pub mod resolver;
 
