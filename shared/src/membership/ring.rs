@@ -6,7 +6,7 @@
 //! Our own ring has 2^18 slots. Every endpoint has an order of preference over all slots, a
 //! pseudo-random permutation made from its name; a slot goes to the endpoint that ranks it
 //! highest. That alone would move a key only to a joiner or from a leaver. An endpoint that has
-//! [`MAX_SHARE`] times the mean takes no more, which keeps the shares even and costs a few moves:
+//! `MAX_SHARE` times the mean takes no more, which keeps the shares even and costs a few moves:
 //!
 //! ```text
 //! rank   e1     e2     e3
