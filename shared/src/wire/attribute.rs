@@ -1,6 +1,6 @@
 //! Attributes and their values, read in place.
 
-use super::field::{Fields, Value};
+use super::field::{Fields, Value, read_varint};
 
 /// A value of an attribute or a log body, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,6 +116,9 @@ impl<'a> Iterator for Attributes<'a> {
 /// Reads a `KeyValue` message into its key and its value's message.
 #[inline]
 fn split_entry(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
+    if let Some((key, value)) = split_usual_entry(entry) {
+        return (key, Some(value));
+    }
     let (mut key, mut value) = (&[][..], None);
     for field in Fields::new(entry) {
         match (field.number, field.value) {
@@ -125,6 +128,17 @@ fn split_entry(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
         }
     }
     (key, value)
+}
+
+/// The same for the one form that nearly all entries have: a short key, then the value and
+/// nothing behind it. Looking up one attribute passes over many entries, so this pays.
+#[inline]
+fn split_usual_entry(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [0x0a, length @ ..0x80, rest @ ..] = entry else { return None };
+    let (key, rest) = rest.split_at_checked(usize::from(*length))?;
+    let [0x12, rest @ ..] = rest else { return None };
+    let (length, value) = read_varint(rest)?;
+    (length == value.len() as u64).then_some((key, value))
 }
 
 #[cfg(test)]
@@ -155,5 +169,33 @@ mod tests {
         writer.string_attribute(1, b"k", b"second");
         let message = writer.into_vec();
         assert_eq!(Attributes::new(&message, 1).get(b"k"), Some(AnyValue::String(b"first")));
+    }
+
+    #[test]
+    fn entries_of_any_form_are_read() {
+        let long_key = [b'k'; 200];
+        for key in [&b""[..], b"k", &long_key] {
+            let mut writer = Writer::new();
+            writer.attribute(1, key, |value| value.bytes(1, &[b'x'; 300]));
+            writer.message(1, |entry| {
+                // The value first, and a field that OTLP does not know behind the key.
+                entry.message(2, |value| value.varint(3, 5));
+                entry.bytes(1, b"reversed");
+                entry.varint(9, 1);
+            });
+            writer.message(1, |entry| {
+                // Of a field that occurs twice the last one counts.
+                entry.bytes(1, b"first");
+                entry.message(2, |value| value.varint(3, 6));
+                entry.bytes(1, b"last");
+            });
+            writer.message(1, |entry| entry.bytes(1, b"no value"));
+            let message = writer.into_vec();
+            let get = |key: &[u8]| Attributes::new(&message, 1).get(key);
+            assert_eq!(get(key), Some(AnyValue::String(&[b'x'; 300])));
+            assert_eq!(get(b"reversed"), Some(AnyValue::Int(5)));
+            assert_eq!((get(b"first"), get(b"last")), (None, Some(AnyValue::Int(6))));
+            assert_eq!(get(b"no value"), Some(AnyValue::Empty));
+        }
     }
 }
