@@ -2,7 +2,7 @@
 
 use shared::exporter::debug::DebugConfig;
 use shared::extension::health_check::HealthCheckConfig;
-use shared::otlp::{self, OtlpGrpcConfig, OtlpReceiverConfig};
+use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
 use shared::queue;
@@ -18,6 +18,7 @@ pub(crate) fn registry() -> Registry {
     Registry::new()
         .receiver::<OtlpReceiverConfig>()
         .exporter::<OtlpGrpcConfig>()
+        .exporter::<OtlpHttpConfig>()
         .processor::<BatchConfig>()
         .processor::<MemoryLimiterConfig>()
         .exporter::<DebugConfig>()

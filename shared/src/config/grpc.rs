@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::decode::Section;
+use super::decode::{NotSupported, Section};
 use super::endpoint::Endpoint;
 use super::headers::Headers;
 use super::problems::{Path, Problems};
@@ -70,6 +70,10 @@ config_struct! {
         pub authority: String = String::new(),
         /// Which of the endpoint's addresses is taken.
         pub balancer_name: Balancer = Balancer::RoundRobin,
+        /// Of the Collector; there are no such extensions here.
+        pub auth: NotSupported = NotSupported,
+        /// The same.
+        pub middlewares: NotSupported = NotSupported,
     }
 }
 
@@ -129,6 +133,10 @@ config_struct! {
         pub keepalive: ServerKeepaliveConfig = ServerKeepaliveConfig::default(),
         /// Taken for compatibility; nothing here reads request metadata.
         pub include_metadata: bool = false,
+        /// Of the Collector; there are no such extensions here.
+        pub auth: NotSupported = NotSupported,
+        /// The same.
+        pub middlewares: NotSupported = NotSupported,
     }
 }
 

@@ -23,9 +23,8 @@ impl Headers {
 
     fn read(&mut self, name: &str, value: &Node, at: &Path<'_>, problems: &mut Problems) {
         let Some(text) = String::decode(value, at, problems) else { return };
-        let name = match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) => name,
-            Err(_) => return problems.report(at, format!("{name:?} is not a header name")),
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            return problems.report(at, format!("{name:?} is not a header name"));
         };
         match HeaderValue::from_str(&text) {
             Ok(mut value) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::decode::Section;
+use super::decode::{NotSupported, Section};
 use super::grpc::{Compression, Transport, validate_listen};
 use super::headers::Headers;
 use super::problems::{Path, Problems};
@@ -39,6 +39,12 @@ config_struct! {
         pub response_headers: Headers = Headers::default(),
         /// Taken for compatibility; nothing here reads request metadata.
         pub include_metadata: bool = false,
+        /// Of the Collector; there are no such extensions here.
+        pub auth: NotSupported = NotSupported,
+        /// The same.
+        pub middlewares: NotSupported = NotSupported,
+        /// Browsers do not send here.
+        pub cors: NotSupported = NotSupported,
     }
 }
 
@@ -95,6 +101,14 @@ config_struct! {
         pub read_buffer_size: usize = 0,
         /// Taken for compatibility; hyper sizes its buffers.
         pub write_buffer_size: usize = 0,
+        /// Of the Collector; there are no such extensions here.
+        pub auth: NotSupported = NotSupported,
+        /// The same.
+        pub middlewares: NotSupported = NotSupported,
+        /// Requests go straight to the endpoint.
+        pub proxy_url: NotSupported = NotSupported,
+        /// The levels are the libraries' own.
+        pub compression_params: NotSupported = NotSupported,
     }
 }
 

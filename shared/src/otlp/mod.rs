@@ -1,13 +1,17 @@
 //! The OTLP receiver and exporters.
 
+mod encoding;
 mod grpc_exporter;
+mod http_exporter;
 mod intake;
 pub mod metrics;
 mod receiver;
 #[cfg(test)]
 mod tests;
 
+pub use encoding::Encoding;
 pub use grpc_exporter::OtlpGrpcConfig;
+pub use http_exporter::OtlpHttpConfig;
 pub use intake::{Intake, Refusal, Turned};
 pub use metrics::DESCRIPTORS;
 pub use receiver::{OtlpHttpServerConfig, OtlpReceiverConfig, ProtocolsConfig};

@@ -128,9 +128,10 @@ fn tls_reason(error: &io::Error) -> Cow<'static, str> {
         Some(rustls::Error::InvalidCertificate(
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
         )) => "its certificate is for another name".into(),
-        Some(rustls::Error::InvalidCertificate(Certificate::UnknownIssuer)) => {
-            "its certificate is not from a trusted issuer".into()
-        }
+        Some(rustls::Error::InvalidCertificate(
+            // The latter is an issuer of the right name with another key.
+            Certificate::UnknownIssuer | Certificate::BadSignature,
+        )) => "its certificate is not from a trusted issuer".into(),
         Some(rustls::Error::InvalidCertificate(
             Certificate::Expired | Certificate::ExpiredContext { .. },
         )) => "its certificate has expired".into(),

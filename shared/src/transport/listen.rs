@@ -163,8 +163,8 @@ async fn addresses(endpoint: &str, transport: Transport) -> io::Result<Vec<Socke
         Transport::Tcp6 => address.is_ipv6(),
     };
     let mut addresses: Vec<SocketAddr> = match endpoint.strip_prefix(':') {
-        Some(_) => {
-            let port = endpoint[1..].parse().map_err(io::Error::other)?;
+        Some(port) => {
+            let port = port.parse().map_err(io::Error::other)?;
             // The first takes IPv4 as well; the second is for machines without IPv6.
             vec![
                 SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port)),

@@ -89,6 +89,32 @@ impl AsyncRead for Stream {
     }
 }
 
+/// What a failed write of TLS failed for: the peer may have said why before it hung up, which is
+/// how a server refuses a client's certificate.
+fn explain<T>(
+    tls: &mut TlsStream<TcpStream>,
+    cx: &mut Context<'_>,
+    written: Poll<io::Result<T>>,
+) -> Poll<io::Result<T>> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let hung_up = |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionReset);
+    if !matches!(&written, Poll::Ready(Err(error)) if hung_up(error)) {
+        return written;
+    }
+    let mut scratch = [0; 1024];
+    match Pin::new(tls).poll_read(cx, &mut ReadBuf::new(&mut scratch)) {
+        Poll::Ready(Err(said)) if is_of_tls(&said) => Poll::Ready(Err(said)),
+        Poll::Ready(_) => written,
+        // That the peer hung up has yet to be noticed on this side too; then we are woken, and
+        // the write fails again.
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+}
+
 impl AsyncWrite for Stream {
     fn poll_write(
         self: Pin<&mut Self>,
@@ -97,7 +123,10 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().io {
             Io::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Io::Tls(io) => Pin::new(io).poll_write(cx, buf),
+            Io::Tls(io) => {
+                let written = Pin::new(&mut **io).poll_write(cx, buf);
+                explain(io, cx, written)
+            }
         }
     }
 
@@ -108,7 +137,10 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().io {
             Io::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Io::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Io::Tls(io) => {
+                let written = Pin::new(&mut **io).poll_write_vectored(cx, bufs);
+                explain(io, cx, written)
+            }
         }
     }
 
@@ -122,7 +154,10 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().io {
             Io::Plain(io) => Pin::new(io).poll_flush(cx),
-            Io::Tls(io) => Pin::new(io).poll_flush(cx),
+            Io::Tls(io) => {
+                let written = Pin::new(&mut **io).poll_flush(cx);
+                explain(io, cx, written)
+            }
         }
     }
 

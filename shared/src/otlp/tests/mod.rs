@@ -2,6 +2,9 @@
 
 mod grpc;
 mod http;
+mod http_exporter;
+mod intake;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

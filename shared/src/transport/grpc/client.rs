@@ -19,7 +19,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tower_service::Service;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::codec::Opaque;
 use super::export_path;
@@ -294,8 +294,14 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| ConnectError::handshake(&self.endpoint, &error))?;
-        // Ends when the peer closes or the last sender is gone; requests see why it ended.
-        drop(tokio::spawn(connection));
+        // Ends when the peer closes or the last sender is gone.
+        let endpoint = self.endpoint.clone();
+        drop(tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                let error = status::root(&error);
+                debug!(%endpoint, %error, "connection lost");
+            }
+        }));
         Ok(sender)
     }
 

@@ -1,3 +1,4 @@
 //! HTTP on hyper: OTLP/HTTP's server and client.
 
+pub mod client;
 pub mod server;

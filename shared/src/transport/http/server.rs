@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 
 use crate::config::{Compression, Headers, HttpServerConfig};
-use crate::otlp::{Intake, OtlpHttpServerConfig, Refusal, Turned};
+use crate::otlp::{Encoding, Intake, OtlpHttpServerConfig, Refusal, Turned};
 use crate::service::BuildError;
 use crate::transport::compression;
 use crate::transport::listen::{Age, Lifetime, Listener, ListenerMetrics, Server};
@@ -99,32 +99,6 @@ fn builder(config: &HttpServerConfig) -> Builder<TokioExecutor> {
     builder
 }
 
-/// How a request's message is encoded, and so its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Protobuf,
-    Json,
-}
-
-impl Encoding {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        match essence.to_ascii_lowercase().as_str() {
-            "application/x-protobuf" => Some(Encoding::Protobuf),
-            "application/json" => Some(Encoding::Json),
-            _ => None,
-        }
-    }
-
-    fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Encoding::Protobuf => "application/x-protobuf",
-            Encoding::Json => "application/json",
-        })
-    }
-}
-
 /// The paths of the three signals.
 struct Exporting {
     intake: Intake,
@@ -192,10 +166,12 @@ impl Exporting {
         })?;
         let message = match encoding {
             Encoding::Protobuf => body,
-            Encoding::Json => {
-                self.intake.refuse(Refusal::Malformed);
-                return Err(Failure::from(&Unread::Broken("JSON is not supported".into())));
-            }
+            Encoding::Json => crate::wire::json::decode(signal, &body)
+                .map_err(|error| {
+                    self.intake.refuse(Refusal::Malformed);
+                    Failure::from(&Unread::Broken(error.to_string().into()))
+                })?
+                .into(),
         };
         self.intake.take(signal, message).await.map_err(|turned| match turned {
             Turned::Malformed(malformed) => Failure::from(&malformed),

@@ -6,10 +6,9 @@ use ::http::{HeaderValue, Response};
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 
-use super::{Unread, is_retryable, permanent_code, retry_delay, status_message};
+use super::{Unread, connection_failed, is_retryable, permanent_code, retry_delay, status_message};
 use crate::batch::Batch;
 use crate::consumer::{Rejected, RejectedKind};
-use crate::transport::connect::ConnectError;
 use crate::wire::Malformed;
 
 /// The status that a sender is answered with.
@@ -48,8 +47,8 @@ pub fn not_grpc<B: Default>() -> Response<B> {
 impl Unread {
     /// What tonic's reading of a message ended with.
     ///
-    /// It says OUT_OF_RANGE of a message above the limit, which OTLP clients would send again
-    /// for ever, and RESOURCE_EXHAUSTED of one that exceeds it when decompressed.
+    /// It says `OUT_OF_RANGE` of a message above the limit, which OTLP clients would send again
+    /// for ever, and `RESOURCE_EXHAUSTED` of one that exceeds it when decompressed.
     pub(in crate::transport) fn from_tonic(
         status: &Status,
         encoding: Option<CompressionEncoding>,
@@ -82,11 +81,7 @@ impl Unread {
 pub fn from_grpc(batch: Batch, status: &Status) -> Rejected {
     // A status with a source was made on this side, from an error of the connection.
     if let Some(source) = std::error::Error::source(status) {
-        let reason = match source.downcast_ref::<ConnectError>() {
-            Some(error) => error.reason.clone(),
-            None => format!("the connection to the destination failed: {}", root(source)).into(),
-        };
-        return Rejected::retryable(batch, reason);
+        return connection_failed(batch, source);
     }
     let retry_after = retry_delay(status.details());
     let reason = reason(status.code().description(), status.message());
@@ -110,12 +105,4 @@ fn reason(description: &str, message: &str) -> Cow<'static, str> {
         "" => format!("the destination answered: {description}").into(),
         message => message.to_owned().into(),
     }
-}
-
-/// The error at the bottom, which says most.
-fn root<'e>(mut error: &'e (dyn std::error::Error + 'static)) -> &'e dyn std::error::Error {
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error
 }

@@ -16,6 +16,7 @@ mod http;
 mod tests;
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::time::Duration;
 
 use tonic::Code;
@@ -24,6 +25,9 @@ pub use self::grpc::{from_grpc, malformed, not_grpc, to_grpc, unknown_method};
 pub use self::http::{
     Failure, from_http, http_failure, not_found, wrong_content_type, wrong_method,
 };
+use crate::batch::Batch;
+use crate::consumer::Rejected;
+use crate::transport::connect::ConnectError;
 use crate::wire::{Fields, Value, Writer};
 
 const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
@@ -65,6 +69,26 @@ impl Unread {
     }
 }
 
+/// A batch that no answer came to: there was no connection, or it failed.
+pub fn connection_failed(batch: Batch, error: &(dyn Error + 'static)) -> Rejected {
+    let bottom = root(error);
+    match bottom.downcast_ref::<ConnectError>() {
+        Some(error) => Rejected::retryable(batch, error.reason.clone()),
+        None => {
+            let reason = format!("the connection to the destination failed: {bottom}");
+            Rejected::retryable(batch, reason)
+        }
+    }
+}
+
+/// The error at the bottom, which says most.
+pub(super) fn root<'e>(mut error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
 /// The peer's code, unless it would make the sender try again.
 fn permanent_code(code: Option<u8>) -> Code {
     let code = code.map_or(Code::Internal, |code| Code::from_i32(i32::from(code)));
@@ -75,7 +99,7 @@ fn permanent_code(code: Option<u8>) -> Code {
     }
 }
 
-/// Whether OTLP lets a client try again after this code. RESOURCE_EXHAUSTED is, with `RetryInfo`.
+/// Whether OTLP lets a client try again after this code. `RESOURCE_EXHAUSTED` is, with `RetryInfo`.
 fn is_retryable(code: Code) -> bool {
     matches!(
         code,
