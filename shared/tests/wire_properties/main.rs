@@ -110,8 +110,7 @@ proptest! {
 
     #[test]
     fn a_request_cut_off_is_refused((signal, _, bytes) in any_requests(), at in any::<prop::sample::Index>()) {
-        prop_assume!(!bytes.is_empty());
-        let cut = at.index(bytes.len());
+        let cut = at.index(bytes.len() + 1);
         let mut end = 0;
         let mut ends = Fields::new(&bytes).map(|field| { end += field.raw.len(); end });
         let between_entries = cut == 0 || ends.any(|end| end == cut);
@@ -125,10 +124,11 @@ proptest! {
     #[test]
     fn damaged_requests_do_no_harm((_, _, bytes) in any_requests(), damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
         let mut bytes = bytes;
-        prop_assume!(!bytes.is_empty());
         for (at, byte) in damage {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
         }
         properties::check_and_read(&bytes);
         properties::regrouped(&bytes);

@@ -1,0 +1,11 @@
+//! The check at the door and the readers below it, against the generated types.
+
+#![no_main]
+#![allow(dead_code, reason = "each target runs one of the properties")]
+
+#[path = "../../shared/tests/wire_properties/oracle.rs"]
+mod oracle;
+#[path = "../../shared/tests/wire_properties/properties.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::check_and_read(bytes));
