@@ -1,5 +1,6 @@
 //! The real binary: what it prints, and how it exits.
 
+use std::io::Write as _;
 use std::process::{Command, Output};
 
 fn edge(arguments: &[&str]) -> Output {
@@ -8,6 +9,102 @@ fn edge(arguments: &[&str]) -> Output {
 
 fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// A file with `text` whose name stays the same: messages name it.
+fn file(text: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("edge.yaml");
+    std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+/// The file that a Collector's user brings along.
+const BROUGHT_ALONG: &str = "
+receivers:
+  otlp:
+    protocols:
+      grpc:
+processors:
+exporters:
+  loadbalancing:
+    protocol:
+      otlp:
+    resolver:
+      dns:
+        hostname: otelcol.observability.svc.cluster.local
+service:
+  pipelines:
+    traces:
+      receivers:
+        - otlp
+      processors: []
+      exporters:
+        - loadbalancing
+";
+
+const FIVE_MISTAKES: &str = "\
+receivers:
+  otlp:
+    protocols:
+      grpcc:
+processors:
+  tail_sampling:
+exporters:
+  otpl:
+    endpoint: localhost:4317
+service:
+  telemetry:
+    logs: {level: loud}
+  pipelines:
+    traces:
+      receivers: [otlp]
+      processors: [batch]
+      exporters: [otpl]
+";
+
+#[test]
+fn the_collectors_file_is_valid_and_validate_is_silent() {
+    let (_directory, path) = file(BROUGHT_ALONG);
+    let output = edge(&["validate", "--config", &path]);
+    assert_eq!(stderr(&output), "");
+    assert!(output.stdout.is_empty());
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_sample_configuration_is_valid() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/config/edge.yaml");
+    let output = edge(&["validate", "--config", sample]);
+    assert_eq!(stderr(&output), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn five_mistakes_are_five_errors_with_their_paths_and_lines() {
+    let (_directory, path) = file(FIVE_MISTAKES);
+    for arguments in [&["validate", "--config", &path][..], &["--config", &path]] {
+        let output = edge(arguments);
+        assert_eq!(output.status.code(), Some(64));
+        let text = stderr(&output).replace(&path, "edge.yaml");
+        let lines: Vec<&str> = text.lines().collect();
+        let starts = [
+            "edge: 5 problems in the configuration",
+            "  edge.yaml:4: receivers::otlp::protocols::grpcc: unknown key, did you mean \"grpc\"?",
+            "  edge.yaml:6: processors::tail_sampling: component \"tail_sampling\" belongs to the \
+             backend tier",
+            "  edge.yaml:8: exporters::otpl: unknown type: \"otpl\" for id: \"otpl\", did you mean \
+             \"otlp\"?",
+            "  edge.yaml:12: service::telemetry::logs::level: expected one of ",
+            "  edge.yaml:16: service::pipelines::traces: references processor \"batch\" which is \
+             not configured",
+        ];
+        assert_eq!(lines.len(), starts.len(), "{text}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start), "{line}");
+        }
+    }
 }
 
 #[test]

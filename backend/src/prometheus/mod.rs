@@ -122,6 +122,11 @@ impl Consumer for PrometheusExporter {
         self.chain.shutdown(deadline).await;
         drop(self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
     }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let server = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        server.iter().map(Server::address).collect()
+    }
 }
 
 /// Keeps the data points of batches.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::error;
 
 use super::factory::{BuildError, ComponentId, Context, Kind, Losses, Outputs, Receiver, Section};
 use super::model::{Model, Pipeline};
@@ -115,9 +115,6 @@ impl Graph {
                 .start_receiver(&around.context(id, signal, signal), outputs)
                 .await
                 .map_err(|error| failed("start", id, Kind::Receiver, &error))?;
-            for address in receiver.addresses() {
-                info!(receiver = %id, %address, "listening");
-            }
             self.receivers.push((id.clone(), receiver));
         }
         Ok(())
