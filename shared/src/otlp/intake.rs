@@ -12,6 +12,7 @@ use super::metrics::{PointMetrics, RecordMetrics, RefusalMetrics, SpanMetrics};
 use crate::batch::Batch;
 use crate::consumer::{Next, Rejected};
 use crate::service::{ComponentId, Outputs};
+use crate::telemetry::memory::Held;
 use crate::transport::status::Unread;
 use crate::wire::{Malformed, Signal};
 
@@ -141,8 +142,10 @@ impl Intake {
         if batch.items() == 0 {
             return Ok(());
         }
+        let held = Held::new(batch.bytes().len());
         let mut pending = Pending { intake: self, output, items: batch.items() };
         let outcome = output.next.consume(batch).await;
+        drop(held);
         let items = std::mem::take(&mut pending.items);
         match outcome {
             Ok(()) => {

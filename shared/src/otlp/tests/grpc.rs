@@ -195,11 +195,23 @@ async fn an_aged_connection_is_replaced_without_an_error() {
     } }))
     .await;
     let client = client(&served.endpoint(), json!({}));
-    let until = clock::now() + Duration::from_millis(200);
+    let until = clock::now() + Duration::from_millis(300);
+    let senders: Vec<_> = (0..10)
+        .map(|_| {
+            let client = Arc::clone(&client);
+            tokio::spawn(async move {
+                let mut sent = 0;
+                while clock::now() < until {
+                    client.send(traces(&["a"])).await.unwrap();
+                    sent += 1;
+                }
+                sent
+            })
+        })
+        .collect();
     let mut sent = 0;
-    while clock::now() < until {
-        client.send(traces(&["a"])).await.unwrap();
-        sent += 1;
+    for sender in senders {
+        sent += sender.await.unwrap();
     }
     assert_eq!(served.recording.taken().len(), sent);
 }

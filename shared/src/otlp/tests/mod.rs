@@ -26,6 +26,9 @@ use crate::wire::{Signal, Writer};
 
 type Outcome = fn(Batch) -> Result<(), Rejected>;
 
+/// Permits of a gate that is open.
+const OPEN: usize = 1_000_000;
+
 /// Keeps what it is given, and answers as it is told.
 struct Recording {
     batches: Mutex<Vec<Batch>>,
@@ -41,7 +44,7 @@ impl Recording {
         Arc::new(Self {
             batches: Mutex::default(),
             outcome: Mutex::new(|_| Ok(())),
-            gate: Semaphore::new(1000),
+            gate: Semaphore::new(OPEN),
             arrived: Semaphore::new(0),
         })
     }
@@ -51,7 +54,7 @@ impl Recording {
     }
 
     fn close_gate(&self) {
-        self.gate.forget_permits(1000);
+        self.gate.forget_permits(OPEN);
     }
 
     fn taken(&self) -> Vec<Batch> {

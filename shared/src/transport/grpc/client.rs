@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -147,6 +148,8 @@ struct Connection {
     user_agent: HeaderValue,
     wait_for_ready: bool,
     state: Mutex<State>,
+    /// Connections that were made.
+    made: AtomicU64,
     /// Told when an attempt to connect has ended.
     changed: Notify,
 }
@@ -157,9 +160,17 @@ enum State {
     /// A task is at it.
     Connecting { failures: u32 },
     /// As long as the sender is not closed.
-    Connected(SendRequest<Body>),
+    Connected(Connected),
     /// No attempt before `until`.
     Failed { failures: u32, until: Instant, error: ConnectError },
+}
+
+/// A connection that was made.
+#[derive(Clone)]
+struct Connected {
+    sender: SendRequest<Body>,
+    /// Tells this connection from the one before.
+    number: u64,
 }
 
 impl Connection {
@@ -187,6 +198,7 @@ impl Connection {
             user_agent,
             wait_for_ready: config.wait_for_ready,
             state: Mutex::new(State::Idle),
+            made: AtomicU64::new(0),
             changed: Notify::new(),
         })
     }
@@ -197,13 +209,14 @@ impl Connection {
     ) -> Result<http::Response<Incoming>, Status> {
         let mut first = true;
         loop {
-            let mut sender = self.sender().await.map_err(unavailable)?;
-            let error = match sender.try_send_request(request).await {
+            let mut connected = self.connected().await.map_err(unavailable)?;
+            let error = match connected.sender.try_send_request(request).await {
                 Ok(response) => return Ok(response),
                 Err(mut error) => match error.take_message() {
                     // The connection ended before it took the request, so it may go out on
                     // another one.
                     Some(unsent) if first => {
+                        self.forget(connected.number);
                         request = unsent;
                         first = false;
                         continue;
@@ -215,15 +228,25 @@ impl Connection {
         }
     }
 
-    /// A sender on the connection, which is made if there is none.
-    async fn sender(self: &Arc<Self>) -> Result<SendRequest<Body>, ConnectError> {
+    /// Sends no further request on connection `number`; those under way may end on it.
+    fn forget(&self, number: u64) {
+        let mut state = self.state();
+        if matches!(&*state, State::Connected(connected) if connected.number == number) {
+            *state = State::Idle;
+        }
+    }
+
+    /// The connection, which is made if there is none.
+    async fn connected(self: &Arc<Self>) -> Result<Connected, ConnectError> {
         loop {
             // Made before the state is read, so that no change between the two is missed.
             let changed = self.changed.notified();
             let retry_at = {
                 let mut state = self.state();
                 let failures = match &*state {
-                    State::Connected(sender) if !sender.is_closed() => return Ok(sender.clone()),
+                    State::Connected(connected) if !connected.sender.is_closed() => {
+                        return Ok(connected.clone());
+                    }
                     State::Connecting { .. } => None,
                     State::Failed { until, error, .. } if Instant::now() < *until => {
                         if !self.wait_for_ready {
@@ -264,7 +287,8 @@ impl Connection {
                     if failures > 0 {
                         info!(endpoint = %self.endpoint, failures, "connected again");
                     }
-                    State::Connected(sender)
+                    let number = self.made.fetch_add(1, Ordering::Relaxed);
+                    State::Connected(Connected { sender, number })
                 }
                 Err(error) => {
                     let wait = backoff(failures);
