@@ -1,5 +1,7 @@
 //! The real binary: the sample configuration is valid, and mistakes are named.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
 use std::process::{Command, Output};
 
 fn backend(arguments: &[&str]) -> Output {

@@ -1,5 +1,7 @@
 //! The real binary: what it prints, and how it exits.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
 use std::io::Write as _;
 use std::process::{Command, Output};
 
@@ -79,6 +81,21 @@ fn the_sample_configuration_is_valid() {
     let output = edge(&["validate", "--config", sample]);
     assert_eq!(stderr(&output), "");
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_samples_in_the_documentation_fit_into_the_sample_configuration() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let page = std::fs::read_to_string(format!("{root}/docs/configuration.md")).unwrap();
+    let samples: Vec<&str> =
+        page.split("```yaml\n").skip(1).map(|behind| behind.split("```").next().unwrap()).collect();
+    assert!(!samples.is_empty());
+    for sample in samples {
+        let (_directory, path) = file(sample);
+        let base = format!("{root}/deploy/config/edge.yaml");
+        let output = edge(&["validate", "--config", &base, "--config", &path]);
+        assert_eq!(stderr(&output), "");
+    }
 }
 
 #[test]
