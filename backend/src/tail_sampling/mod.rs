@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use shared::service::Context;
 use shared::telemetry::thin::Thin;
-use shared::telemetry::{cgroup, process};
+use shared::telemetry::{cgroup, memory, process};
 use shared::{Batch, Consumer, Next, Rejected, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -184,11 +184,13 @@ impl Consumer for TailSampling {
         match tokio::time::timeout(INBOX_WAIT, self.places(&parts)).await {
             Ok(Some(places)) => {
                 for ((room, place), (_, batch)) in places.into_iter().zip(parts) {
-                    place.send(Message { batch, room });
+                    let held = memory::Held::new(batch.bytes().len());
+                    place.send(Message { batch, room, held });
                 }
                 Ok(())
             }
-            Ok(None) => Err(self.refuse(batch, "stopping")),
+            Ok(None) if self.stop.borrow().is_some() => Err(self.refuse(batch, "stopping")),
+            Ok(None) => Err(self.refuse(batch, "a trace shard broke down")),
             Err(_) => Err(self.refuse(batch, "too many spans wait to be buffered")),
         }
     }
@@ -201,6 +203,8 @@ impl Consumer for TailSampling {
             match tokio::time::timeout_at(end.into(), task).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
+                    // How many spans it held nobody knows any more, but the stop is not clean.
+                    self.common.losses.add(1);
                     error!(processor = self.common.id, %error, "a trace shard broke down");
                 }
                 Err(_) => error!(processor = self.common.id, "a trace shard did not end in time"),

@@ -325,7 +325,11 @@ impl Shard {
 
     /// What happened since this was last asked.
     pub(super) fn take_tally(&mut self) -> Tally {
-        let fresh = Tally { policies: self.policies.tallies(), ..Tally::default() };
+        let mut fresh = Tally { policies: self.policies.tallies(), ..Tally::default() };
+        for (fresh, told) in fresh.policies.iter_mut().zip(&self.tally.policies) {
+            // Times are published in whole microseconds; the rest is told next time.
+            fresh.time = Duration::from_nanos(u64::from(told.time.subsec_nanos() % 1000));
+        }
         std::mem::replace(&mut self.tally, fresh)
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Message {
     pub(super) batch: Batch,
     /// Given back when the batch is in the shard.
     pub(super) room: OwnedSemaphorePermit,
+    /// Counts the batch as held until then.
+    pub(super) held: memory::Held,
 }
 
 /// See the module's head.
@@ -109,7 +111,7 @@ impl ShardTask {
 
     fn admit(&mut self, message: Message) {
         self.shard.admit(&message.batch, clock::now());
-        drop(message.room);
+        drop((message.room, message.held));
     }
 
     /// Judges what is due and sends it off, a slice at a time.
@@ -141,6 +143,7 @@ impl ShardTask {
         let mut backoff = FIRST_BACKOFF;
         loop {
             accounts.sending = Held { spans: batch.items(), bytes: batch.bytes().len(), traces: 0 };
+            self.publish(accounts);
             let spans = batch.items();
             let outcome = tokio::select! {
                 biased;
@@ -162,8 +165,6 @@ impl ShardTask {
             }
             self.warn_of_wait(&rejected);
             batch = rejected.batch;
-            accounts.sending = Held { spans: batch.items(), bytes: batch.bytes().len(), traces: 0 };
-            self.publish(accounts);
             tokio::select! {
                 biased;
                 () = deadline(self.stop.clone()) => {
