@@ -1,9 +1,10 @@
 //! The page of metrics: what the recorder renders, in a stable order, and what it cannot render.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Instant;
 
-use metrics::{Recorder, Unit};
+use metrics::Recorder;
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
@@ -26,6 +27,31 @@ impl Naming {
             false => Naming::Suffixed,
         }
     }
+
+    /// The name that a metric is shown under.
+    fn name(self, metric: &Descriptor) -> String {
+        let mut name = metric.name.to_owned();
+        if self == Naming::Suffixed {
+            if let Some(unit) = unit(metric.unit).filter(|unit| !name.ends_with(unit)) {
+                name = format!("{name}_{unit}");
+            }
+            if metric.kind == Kind::Counter {
+                name.push_str("_total");
+            }
+        }
+        name
+    }
+
+    /// The names that are not shown as they are.
+    pub(super) fn renamed(
+        self,
+        descriptors: &[&'static [Descriptor]],
+    ) -> BTreeMap<&'static str, String> {
+        let all = OWN.iter().chain(descriptors).flat_map(|set| set.iter());
+        all.map(|metric| (metric.name, self.name(metric)))
+            .filter(|(plain, shown)| plain != shown)
+            .collect()
+    }
 }
 
 /// Renders everything that the process measures.
@@ -33,6 +59,8 @@ impl Naming {
 pub(super) struct Page {
     pub(super) handle: PrometheusHandle,
     pub(super) naming: Naming,
+    /// What [`Naming::renamed`] says.
+    pub(super) renamed: BTreeMap<&'static str, String>,
     /// Attributes of the process, as labels.
     pub(super) target: Vec<(String, String)>,
     /// Labels of every series.
@@ -48,8 +76,9 @@ impl Page {
         let rendered = self.handle.render();
         let mut families: Vec<String> = rendered
             .split("\n\n")
-            .map(|family| family.trim_end().to_owned())
+            .map(str::trim_end)
             .filter(|family| !family.is_empty())
+            .map(|family| self.rename(family))
             .collect();
         let values = process::uptime_and_cpu_seconds(self.started, crate::clock::now());
         for (descriptor, value) in process::SECONDS.iter().zip(values) {
@@ -60,16 +89,17 @@ impl Page {
         families.join("\n") + "\n"
     }
 
+    /// The family under the name that it is shown under. Every line of it begins with the plain
+    /// one, but for `# HELP` and `# TYPE`.
+    fn rename(&self, family: &str) -> String {
+        let plain = name_of(family);
+        let Some(shown) = self.renamed.get(plain) else { return family.to_owned() };
+        let lines = family.lines().map(|line| line.replacen(plain, shown, 1));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     fn counter(&self, descriptor: &Descriptor, value: f64) -> String {
-        let name = match self.naming {
-            Naming::Plain => descriptor.name.to_owned(),
-            Naming::Suffixed => match unit(descriptor.unit) {
-                Some(unit) if !descriptor.name.ends_with(unit.as_str()) => {
-                    format!("{}_{}_total", descriptor.name, unit.as_str())
-                }
-                _ => format!("{}_total", descriptor.name),
-            },
-        };
+        let name = self.naming.name(descriptor);
         let (help, labels) = (descriptor.help, braced(&self.constant));
         format!("# HELP {name} {help}\n# TYPE {name} counter\n{name}{labels} {value}")
     }
@@ -124,14 +154,12 @@ pub const OWN: &[&[Descriptor]] = &[
 /// A recorder that knows the help, the unit and the buckets of each of `descriptors` and of
 /// [`OWN`].
 pub(super) fn recorder(
-    naming: Naming,
     constant: &[(String, String)],
     descriptors: &[&'static [Descriptor]],
 ) -> PrometheusRecorder {
     let mut builder = PrometheusBuilder::new()
         .set_buckets(DEFAULT_BOUNDS)
-        .expect("the default bounds are not empty")
-        .with_recommended_naming(naming == Naming::Suffixed);
+        .expect("the default bounds are not empty");
     for (name, value) in constant {
         builder = builder.add_global_label(name, value);
     }
@@ -148,21 +176,21 @@ pub(super) fn recorder(
     for descriptor in all() {
         let (name, help) = (descriptor.name.into(), descriptor.help.into());
         match descriptor.kind {
-            Kind::Counter => recorder.describe_counter(name, unit(descriptor.unit), help),
-            Kind::Gauge => recorder.describe_gauge(name, unit(descriptor.unit), help),
-            Kind::Histogram => recorder.describe_histogram(name, unit(descriptor.unit), help),
+            Kind::Counter => recorder.describe_counter(name, None, help),
+            Kind::Gauge => recorder.describe_gauge(name, None, help),
+            Kind::Histogram => recorder.describe_histogram(name, None, help),
         }
     }
     recorder
 }
 
 /// The unit as it becomes part of a name; nouns in braces never do.
-fn unit(ucum: &str) -> Option<Unit> {
+fn unit(ucum: &str) -> Option<&'static str> {
     Some(match ucum {
-        "s" => Unit::Seconds,
-        "ms" => Unit::Milliseconds,
-        "us" | "µs" | "μs" => Unit::Microseconds,
-        "By" => Unit::Bytes,
+        "s" => "seconds",
+        "ms" => "milliseconds",
+        "us" | "µs" | "μs" => "microseconds",
+        "By" => "bytes",
         _ => return None,
     })
 }
@@ -240,6 +268,8 @@ mod tests {
         entered: Counter = "door_entered", "{person}";
         /// Time the door stood open.
         open: Counter = "door_open", "s";
+        /// Sum of the times it stood open.
+        open_sum: Counter = "door_open_sum", "us";
         /// Size of what went through.
         size: Histogram = "door_size_bytes", "By";
     }
@@ -249,15 +279,18 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let recorder = recorder(naming, &constant, &[DoorMetrics::DESCRIPTORS]);
+        let recorder = recorder(&constant, &[DoorMetrics::DESCRIPTORS]);
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             let metrics = DoorMetrics::new(&[("door", "front")]);
             metrics.entered.increment(3);
             metrics.open.increment(1);
+            metrics.open_sum.increment(1);
             metrics.size.record(200.0);
             let target = vec![("service_name".to_owned(), "a\"b".to_owned())];
-            Page { handle, naming, target, constant, started: crate::clock::now() }.render()
+            let renamed = naming.renamed(&[DoorMetrics::DESCRIPTORS]);
+            let started = crate::clock::now();
+            Page { handle, naming, renamed, target, constant, started }.render()
         })
     }
 
@@ -292,6 +325,8 @@ mod tests {
         let page = page(Naming::Suffixed, &[]);
         has(&page, "door_entered_total{door=\"front\"} 3");
         has(&page, "door_open_seconds_total{door=\"front\"} 1");
+        has(&page, "# TYPE door_open_sum_microseconds_total counter");
+        has(&page, "door_open_sum_microseconds_total{door=\"front\"} 1");
         has(&page, "door_size_bytes_count{door=\"front\"} 1");
         has(&page, "# TYPE otelcol_process_uptime_seconds_total counter");
         has(&page, "# TYPE otelcol_process_cpu_seconds_total counter");

@@ -25,7 +25,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The recorder can be installed once in a process; a second start goes on with it.
-static INSTALLED: Mutex<Option<(PrometheusHandle, Naming)>> = Mutex::new(None);
+static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
 /// What the process is called.
 #[derive(Debug, Clone)]
@@ -77,10 +77,12 @@ pub fn start(
     let settings = listen.clone().unwrap_or_default();
     let target = target_labels(config, identity);
     let constant = constant_labels(&settings, &target);
-    let (handle, naming) = install(Naming::of(&settings), &constant, descriptors)?;
+    let handle = install(&constant, descriptors)?;
+    let naming = Naming::of(&settings);
     let page = Page {
         handle: handle.clone(),
         naming,
+        renamed: naming.renamed(descriptors),
         target: renamed(&target),
         constant,
         started: clock::now(),
@@ -97,20 +99,19 @@ pub fn start(
 }
 
 fn install(
-    naming: Naming,
     constant: &[(String, String)],
     descriptors: &[&'static [Descriptor]],
-) -> Result<(PrometheusHandle, Naming), BuildError> {
+) -> Result<PrometheusHandle, BuildError> {
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(installed) = &*installed {
         return Ok(installed.clone());
     }
-    let recorder = recorder(naming, constant, descriptors);
+    let recorder = recorder(constant, descriptors);
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)
         .map_err(|_| BuildError::new("another metrics recorder is installed in this process"))?;
-    *installed = Some((handle.clone(), naming));
-    Ok((handle, naming))
+    *installed = Some(handle.clone());
+    Ok(handle)
 }
 
 fn serve(listen: &PrometheusConfig, page: Page) -> Result<Server, BuildError> {
