@@ -1,7 +1,21 @@
 //! Shows, loads, measures and tests both tiers.
+//!
+//! [`generate`] makes traces by a [`plan`] and keeps the [`truth`]; [`oracle`] says which of them
+//! are kept. [`send`] sends them, [`ledger`] writes down what arrives. [`testbed`] runs both
+//! tiers as processes, [`audit`] adds up what they did. What it all shows is written by [`progress`] and [`report`].
 
+pub mod audit;
+pub mod cli;
+pub mod command;
+pub mod demo;
 pub mod generate;
+pub mod ledger;
+pub mod measure;
 pub mod oracle;
 pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod send;
+pub mod sink;
 pub mod testbed;
 pub mod truth;

@@ -73,12 +73,13 @@ impl Policies {
 
     /// Whether `trace` is to be kept.
     pub fn keeps(&self, trace: &TraceTruth) -> bool {
-        // No short cuts: every policy must move on to its own leaves.
-        let (mut leaf, mut kept) = (0, false);
-        for policy in &self.policies {
-            kept |= evaluate(policy, trace, &mut leaf);
-        }
-        kept
+        self.keeping(trace).is_some()
+    }
+
+    /// The first policy that keeps `trace`.
+    pub fn keeping(&self, trace: &TraceTruth) -> Option<&Policy> {
+        let mut leaf = 0;
+        self.policies.iter().find(|policy| evaluate(policy, trace, &mut leaf))
     }
 
     /// The ids of all traces that are to be kept.

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod binaries;
+pub mod cluster;
 pub mod dns;
 pub mod http;
 pub mod link;

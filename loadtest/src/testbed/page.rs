@@ -55,6 +55,11 @@ impl Page {
         Ok(Self { samples: samples.collect::<Result<_, _>>()? })
     }
 
+    /// Adds the samples of another page.
+    pub fn append(&mut self, mut other: Page) {
+        self.samples.append(&mut other.samples);
+    }
+
     /// All samples of the metric `name`, with or without a counter's suffix.
     pub fn series<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
         self.samples.iter().filter(move |sample| {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -77,13 +78,15 @@ pub struct Launch {
     pub arguments: Vec<OsString>,
     /// Its configuration; the tier's sample if none is named.
     pub config: Option<PathBuf>,
+    /// The only core it may run on; any if none is named.
+    pub core: Option<usize>,
 }
 
 impl Launch {
     /// The tier's sample configuration on `host`.
     pub fn sample(tier: Tier, index: usize, host: Ipv4Addr) -> Self {
         let (environment, arguments) = (Vec::new(), Vec::new());
-        Self { tier, host, index, environment, arguments, config: None }
+        Self { tier, host, index, environment, arguments, config: None, core: None }
     }
 
     /// The same with another variable.
@@ -97,6 +100,13 @@ impl Launch {
     #[must_use]
     pub fn set(mut self, setting: impl Into<String>) -> Self {
         self.arguments.extend(["--set".into(), OsString::from(setting.into())]);
+        self
+    }
+
+    /// The same, on this core only.
+    #[must_use]
+    pub fn on_core(mut self, core: usize) -> Self {
+        self.core = Some(core);
         self
     }
 
@@ -119,7 +129,8 @@ impl Launch {
             })
         };
         let binary = self.tier.binary(binaries);
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .arg("--config")
             .arg(config)
             .args(self.arguments)
@@ -131,15 +142,30 @@ impl Launch {
             .stderr(output()?)
             // Ctrl-C in a terminal is for this process, which then stops its children in order.
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| {
-                TestbedError::new(format!("cannot start {}: {error}", binary.display()))
-            })?;
+            .kill_on_drop(true);
+        let child = match self.core {
+            Some(core) => on_core(core, || command.spawn()),
+            None => command.spawn(),
+        };
+        let child = child.map_err(|error| {
+            TestbedError::new(format!("cannot start {}: {error}", binary.display()))
+        })?;
         let mut process = Process { tier: self.tier, name, host: self.host, child, log };
         process.wait_until_healthy().await?;
         Ok(process)
     }
+}
+
+/// Runs `spawn` on one core, which a child inherits.
+fn on_core<T>(core: usize, spawn: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    let this_thread = Pid::from_raw(0);
+    let before = sched_getaffinity(this_thread)?;
+    let mut only = CpuSet::new();
+    only.set(core)?;
+    sched_setaffinity(this_thread, &only)?;
+    let spawned = spawn();
+    sched_setaffinity(this_thread, &before)?;
+    spawned
 }
 
 /// A process that runs. Dropping it kills it.

@@ -1,0 +1,144 @@
+//! `loadtest measure`: what one process of a tier costs, on one core.
+//!
+//! Fixed work after a warm-up, in rounds; CPU time and not wall time is the figure, since it
+//! does not depend on how well the load keeps the process busy. The process has a core for
+//! itself; generator and destinations share the others. A round counts only if every span
+//! arrived.
+
+mod backend;
+mod edge;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use shared::Batch;
+use shared::config::Compression;
+use shared::queue::Sender;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{MeasureArguments, Measured};
+use crate::generate::Generator;
+use crate::oracle::Policies;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::testbed::TestbedError;
+use crate::testbed::cluster::client;
+use crate::truth::Truth;
+
+/// The core of the process that is measured.
+const CORE: usize = 0;
+
+/// Measures; true when every round counted.
+///
+/// # Errors
+/// When something cannot be started, or the machine has only one core.
+pub async fn run(
+    arguments: MeasureArguments,
+    stop: CancellationToken,
+) -> Result<bool, TestbedError> {
+    leave_core_alone()?;
+    let tier = arguments.tier;
+    let measured = async {
+        match tier {
+            Measured::Edge => edge::measure(arguments).await,
+            Measured::Backend => backend::measure(arguments).await,
+        }
+    };
+    tokio::select! {
+        report = measured => {
+            let report: Report = report?;
+            report.print();
+            Ok(report.holds())
+        }
+        () = stop.cancelled() => Ok(false),
+    }
+}
+
+/// Moves every thread of this process to the other cores; those that are yet to come follow.
+fn leave_core_alone() -> Result<(), TestbedError> {
+    let failed = |error: nix::Error| TestbedError::new(format!("cannot choose cores: {error}"));
+    let mut others = sched_getaffinity(Pid::from_raw(0)).map_err(failed)?;
+    others.unset(CORE).map_err(failed)?;
+    if (0..CpuSet::count()).all(|core| !others.is_set(core).unwrap_or(false)) {
+        return Err(TestbedError::new("measuring needs two cores: one is for what is measured"));
+    }
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .map_err(|error| TestbedError::new(format!("cannot list threads: {error}")))?;
+    for task in tasks.flatten() {
+        if let Some(id) = task.file_name().to_str().and_then(|name| name.parse().ok()) {
+            sched_setaffinity(Pid::from_raw(id), &others).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Requests made in advance, and the truth about them.
+struct Prepared {
+    requests: Arc<[Batch]>,
+    spans: u64,
+    truth: Truth,
+}
+
+/// Makes requests with at least `spans` spans.
+async fn prepare(
+    arguments: &MeasureArguments,
+    seed: u64,
+    spans: u64,
+    policies: Policies,
+) -> Prepared {
+    let mut plan = Plan::new(seed, u64::MAX);
+    plan.start_ns = shared::clock::unix_ns();
+    plan.services = 8;
+    plan.spans_per_request = arguments.spans_per_request as usize;
+    plan.field_order = arguments.field_order;
+    let made = tokio::task::spawn_blocking(move || {
+        let mut generator = Generator::new(plan, Arc::new(policies));
+        let (mut requests, mut made) = (Vec::new(), 0);
+        while let Some(request) = generator.next_request() {
+            made += request.items() as u64;
+            requests.push(request);
+            if made >= spans {
+                generator.finish();
+            }
+        }
+        Prepared { requests: requests.into(), spans: made, truth: generator.into_truth() }
+    });
+    made.await.expect("the generator does not panic")
+}
+
+/// Two connections to one process.
+fn connections(endpoint: std::net::SocketAddr) -> Result<Vec<Arc<dyn Sender>>, TestbedError> {
+    (0..2).map(|_| client(endpoint, Compression::None)).collect()
+}
+
+/// The median, and the extremes.
+fn median(values: &[f64], digits: usize, unit: &str) -> (String, String) {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let median = values.get(values.len() / 2).copied().unwrap_or_default();
+    let (least, most) =
+        (values.first().copied().unwrap_or_default(), values.last().copied().unwrap_or_default());
+    (format!("{median:.digits$} {unit}"), format!("[{least:.digits$} – {most:.digits$}]"))
+}
+
+/// A count as a number to calculate with.
+#[allow(clippy::cast_precision_loss, reason = "counts of a round are far below 2^53")]
+fn real(count: u64) -> f64 {
+    count as f64
+}
+
+/// Patience of a load: whatever fails for longer is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_comes_with_its_extremes() {
+        let shown = median(&[3.0, 1.0, 2.0], 1, "s");
+        assert_eq!(shown, ("2.0 s".to_owned(), "[1.0 – 3.0]".to_owned()));
+    }
+}

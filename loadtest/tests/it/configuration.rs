@@ -1,0 +1,85 @@
+//! What `validate` accepts and what it says of mistakes.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use loadtest::testbed::binaries::workspace;
+use loadtest::testbed::process::Tier;
+
+use crate::common::binaries;
+
+/// Exit code and standard error of `validate`.
+async fn validate(tier: Tier, config: &Path) -> (Option<i32>, String) {
+    let binaries = binaries().await;
+    let binary = match tier {
+        Tier::Edge => binaries.edge,
+        Tier::Backend => binaries.backend,
+    };
+    let output = tokio::process::Command::new(binary)
+        .arg("validate")
+        .arg("--config")
+        .arg(config)
+        .env("TAILRACE_HOST", "127.0.0.1")
+        .env("TAILRACE_ADMIN_HOST", "127.0.0.1")
+        .env("TAILRACE_DESTINATION", "127.0.0.1:4317")
+        .env("TAILRACE_DECISION_WAIT", "1s")
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn five_mistakes_get_five_errors_in_one_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("edge.yaml");
+    let text = "\
+receivers:
+  otlp:
+    protocols:
+      grpc:
+        max_recv_msg_size_mb: 16
+exporters:
+  loadbalancing:
+    routing_key: trace
+    protocol:
+      otlp:
+        timeout: 5 parsecs
+    resolver:
+      dns:
+        port: 4317
+service:
+  pipelines:
+    traces:
+      receivers: [otlp]
+      exporters: [loadbalancer]
+";
+    std::fs::write(&config, text).unwrap();
+    let (code, errors) = validate(Tier::Edge, &config).await;
+    assert_eq!(code, Some(64), "{errors}");
+    for (path, line) in [
+        ("receivers::otlp::protocols::grpc::max_recv_msg_size_mb", 5),
+        ("exporters::loadbalancing::routing_key", 8),
+        ("exporters::loadbalancing::protocol::otlp::timeout", 11),
+        ("exporters::loadbalancing::resolver::dns", 13),
+        ("service::pipelines::traces", 19),
+    ] {
+        let error = errors.lines().find(|error| error.contains(path));
+        let error = error.unwrap_or_else(|| panic!("nothing is said of {path}:\n{errors}"));
+        assert!(error.contains(&format!(":{line}")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn every_configuration_of_ours_is_valid() {
+    let at = |path: &str| -> PathBuf { workspace().join(path) };
+    for (tier, path) in [
+        (Tier::Edge, at("deploy/config/edge.yaml")),
+        (Tier::Backend, at("deploy/config/backend.yaml")),
+        (Tier::Backend, at("loadtest/src/measure/backend.yaml")),
+    ] {
+        let (code, errors) = validate(tier, &path).await;
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{}", path.display());
+    }
+}

@@ -1,0 +1,15 @@
+//! Both tiers as real processes: what clients, operators and the network do to them.
+//!
+//! Every test has loopback addresses of its own, so all run side by side. Waiting is asking again
+//! until a condition holds; nothing depends on how fast the machine is.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+mod configuration;
+mod conservation;
+mod destinations;
+mod intake;
+mod membership;
+mod shutdown;
