@@ -5,7 +5,7 @@
 //! it are new. Entries that hold no record are left out, and so are unknown fields of the request
 //! itself, which belong to no record.
 //!
-//! A [`Plan`] asks for every record's group and adds up the lengths; then each output is written
+//! A `Plan` asks for every record's group and adds up the lengths; then each output is written
 //! into a buffer of exactly its size. The framing is walked again for that, which costs less than
 //! remembering it: a walk skips over the records, and what is kept between the two is four bytes
 //! a record, however the request was put together.
