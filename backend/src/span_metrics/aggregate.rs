@@ -82,7 +82,7 @@ impl Aggregator {
                 observed.no_service += spans.count() as u64;
                 continue;
             };
-            counter.read_fallbacks(entry.resource().attributes());
+            counter.read_fallbacks(entry.resource());
             let mut stripe = lock(&self.stripes[stripe_of(id)]);
             match self.find_or_insert(&mut stripe, id, service, entry) {
                 Some(resource) => {

@@ -86,6 +86,7 @@ impl<'s> Emitter<'s> {
     ) {
         let family = &self.settings.families[metric.family];
         record.bytes(1, metric.name.as_bytes());
+        record.bytes(2, metric.measure.description().as_bytes());
         let number = match metric.measure {
             Measure::Calls => 7,
             Measure::Duration => {

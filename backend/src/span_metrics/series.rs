@@ -1,7 +1,7 @@
 //! Resources, their series, and the values in them. Nothing here locks.
 
 use hashbrown::HashTable;
-use shared::wire::{AnyValue, Span, Writer};
+use shared::wire::{self, AnyValue, Attributes, Span, Writer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::key::{OVERFLOW_KEY, valid_utf8, write_key, write_value};
@@ -134,14 +134,13 @@ impl<'a, 's: 'a> Counter<'a, 's> {
     }
 
     /// Reads what spans without an attribute of their own take from their resource.
-    pub(crate) fn read_fallbacks(
-        &mut self,
-        attributes: impl Iterator<Item = (&'a [u8], AnyValue<'a>)>,
-    ) {
+    pub(crate) fn read_fallbacks(&mut self, resource: wire::Resource<'a>) {
         if self.fallback.is_empty() {
             return;
         }
         self.fallback.fill(None);
+        let attributes =
+            resource.messages().flat_map(|message| Attributes::new(message, 1).unread());
         note_values(self.settings, attributes, &mut self.fallback);
         for (value, dimension) in self.fallback.iter_mut().zip(&self.settings.dimensions) {
             *value = value.or(dimension.default.as_deref().map(AnyValue::String));
@@ -154,7 +153,7 @@ impl<'a, 's: 'a> Counter<'a, 's> {
         let span = Span::read(raw);
         if !self.values.is_empty() {
             self.values.fill(None);
-            note_values(self.settings, span.attributes(), &mut self.values);
+            note_values(self.settings, span.attributes().unread(), &mut self.values);
             for (value, fallback) in self.values.iter_mut().zip(&self.fallback) {
                 *value = value.or(*fallback);
             }
@@ -192,13 +191,13 @@ impl<'a, 's: 'a> Counter<'a, 's> {
 #[inline]
 fn note_values<'a>(
     settings: &Settings,
-    attributes: impl Iterator<Item = (&'a [u8], AnyValue<'a>)>,
+    attributes: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     values: &mut [Option<AnyValue<'a>>],
 ) {
     for (name, value) in attributes {
         for (dimension, slot) in settings.dimensions.iter().zip(values.iter_mut()) {
             if *dimension.name == *name && slot.is_none() {
-                *slot = Some(value);
+                *slot = Some(AnyValue::read(value));
             }
         }
     }

@@ -91,6 +91,16 @@ impl<'a> Attributes<'a> {
         None
     }
 
+    /// The same, with the `AnyValue` message of each value unread: passing over the attributes that
+    /// are not wanted costs half as much.
+    #[inline]
+    pub fn unread(mut self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        std::iter::from_fn(move || {
+            let (key, value) = split_entry(self.next_entry()?);
+            Some((key, value.unwrap_or_default()))
+        })
+    }
+
     #[inline]
     fn next_entry(&mut self) -> Option<&'a [u8]> {
         loop {
@@ -160,6 +170,9 @@ mod tests {
         assert_eq!(get(b"service.name"), Some(AnyValue::String(b"checkout")));
         assert_eq!(get(b"process.pid"), Some(AnyValue::Int(-42)));
         assert_eq!(get(b"absent"), None);
+        let unread = Attributes::new(&resource, 1).unread();
+        let read: Vec<_> = unread.map(|(key, value)| (key, AnyValue::read(value))).collect();
+        assert_eq!(read, Attributes::new(&resource, 1).collect::<Vec<_>>());
     }
 
     #[test]
