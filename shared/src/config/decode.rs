@@ -1,6 +1,7 @@
 //! Turns nodes into typed settings, and reports everything that does not fit.
 //!
-//! [`config_struct!`] declares a section: its keys, their defaults and their docs in one place.
+//! [`config_struct!`](crate::config_struct) declares a section: its keys, their defaults and their
+//! docs in one place.
 //! Unknown keys are errors; a null keeps the default.
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ pub trait Decode: Sized {
     }
 }
 
-/// A section of the configuration: a struct made by [`config_struct!`].
+/// A section of the configuration: a struct made by [`config_struct!`](crate::config_struct).
 pub trait Fields: Default {
     /// Sets the field named `key`; `false` when there is none.
     fn set(&mut self, key: &str, node: &Node, at: &Path<'_>, problems: &mut Problems) -> bool;

@@ -1,7 +1,7 @@
 //! `batch`: joins batches until they are large or old enough.
 //!
 //! As in the Collector, the sender is told that all is well as soon as its batch is in here; it
-//! waits while [`Joining`] is busy and its channel is full. What the next component then does not
+//! waits while `Joining` is busy and its channel is full. What the next component then does not
 //! take is lost, counted with the reason and logged. A `sending_queue` with `batch` does the same
 //! without that loss, because it can try again. Source: collector processor/batchprocessor.
 

@@ -1,8 +1,8 @@
 //! What stands between a pipeline and a destination: queue, batcher, retry, timeout.
 //!
 //! `pipeline → [queue, batcher] → counting → retry → timeout → Sender`, as in the Collector's
-//! exporter helper, so counters see the final outcome. [`retry`], [`batcher`] and [`split`] are
-//! pure; [`deliver`] and [`sending`] are the shells around them.
+//! exporter helper, so counters see the final outcome. `retry`, `batcher` and `split` are
+//! pure; `deliver` and `sending` are the shells around them.
 //!
 //! Only what a destination did not take is tried again; what it took counts as sent at once.
 

@@ -1,6 +1,6 @@
 //! Metrics, declared once beside the code that moves them.
 //!
-//! [`metric_set!`] makes a struct of handles over the `metrics` crate. Handles are resolved when
+//! [`metric_set!`](crate::metric_set) makes a struct of handles over the `metrics` crate. Handles are resolved when
 //! a component is built; counting is an atomic add per batch.
 
 /// What a metric is, for the documentation and for the exporter's help texts.

@@ -27,7 +27,7 @@ metric_set! {
 }
 
 /// Counters that are not whole numbers. The `metrics` crate has none such, so these two have no
-/// handle; the page asks [`uptime_and_cpu_seconds`].
+/// handle; the page asks `uptime_and_cpu_seconds`.
 pub const SECONDS: &[Descriptor] = &[
     Descriptor {
         name: "otelcol_process_uptime",
