@@ -21,6 +21,7 @@ use crate::send::{Counts, Load, Outcome};
 use crate::testbed::TestbedError;
 use crate::testbed::cluster::{Cluster, Shape, until};
 use crate::testbed::process::{SPAN_METRICS, TELEMETRY, Tier};
+use crate::truth::Truth;
 
 /// Runs the demo; true when everything adds up.
 ///
@@ -105,8 +106,8 @@ async fn drive(
         });
     }
     let (sent, ledger) = (Arc::clone(counts), Arc::clone(cluster.sink.ledger()));
-    // A trace has about seven spans.
-    let total = arguments.duration.is_none().then_some(arguments.traces * 69 / 10);
+    // A trace has about six spans.
+    let total = arguments.duration.is_none().then_some(arguments.traces * 6);
     let progress = Progress::start(total, move || Reading {
         spans: sent.sent(),
         detail: format!(
@@ -118,7 +119,7 @@ async fn drive(
     });
     let generator = Generator::new(plan, Arc::new(Policies::of_sample_config()));
     let outcome = load.run(generator, Arc::clone(counts), enough).await;
-    let settled = settle(cluster, counts.sent()).await;
+    let settled = settle(cluster, outcome.source.truth()).await;
     progress.finish().await;
     if let Err(error) = settled {
         say(&format!("warning: {error}"));
@@ -128,7 +129,22 @@ async fn drive(
 
 /// Waits until the backends hold nothing, the sink has what they kept, and the span metrics are
 /// flushed.
-async fn settle(cluster: &Cluster, sent: u64) -> Result<(), TestbedError> {
+///
+/// Looking at the sink first costs the backends nothing; their metrics pages do.
+async fn settle(cluster: &Cluster, truth: &Truth) -> Result<(), TestbedError> {
+    let policies = Policies::of_sample_config();
+    let kept = truth.traces.iter().filter(|trace| policies.keeps(trace));
+    let expected: u64 = kept.map(|trace| u64::from(trace.spans)).sum();
+    let sent = truth.spans;
+    let arrived =
+        until(
+            "every kept span has arrived",
+            async || Ok(cluster.sink.ledger().spans() >= expected),
+        )
+        .await;
+    if let Err(error) = arrived {
+        say(&format!("warning: {error}"));
+    }
     until("every trace is judged and exported", async || {
         let flow = BackendFlow::of(&cluster.telemetry(Tier::Backend).await?);
         let counted = cluster.span_metrics().await?.sum("traces_span_metrics_calls");

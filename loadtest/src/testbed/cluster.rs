@@ -106,7 +106,7 @@ impl Cluster {
         let mut launch = Launch::sample(Tier::Backend, index, self.shape.backends[index])
             .env("TAILRACE_DESTINATION", self.sink.address().to_string())
             .env("TAILRACE_DECISION_WAIT", wait)
-            .set("connectors::spanmetrics::metrics_flush_interval=500ms");
+            .set("connectors::spanmetrics::metrics_flush_interval=1s");
         for setting in &self.shape.backend_settings {
             launch = launch.set(setting);
         }
@@ -243,6 +243,6 @@ pub async fn until(
             let why = last.err().map(|error| format!(": {error}")).unwrap_or_default();
             return Err(TestbedError::new(format!("waited in vain until {what}{why}")));
         }
-        sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(100)).await;
     }
 }
