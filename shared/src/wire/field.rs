@@ -74,23 +74,56 @@ impl<'a> Fields<'a> {
     pub fn is_malformed(&self) -> bool {
         self.malformed
     }
-
-    #[inline]
-    fn broken(&mut self) -> Option<Field<'a>> {
-        self.malformed = true;
-        self.rest = &[];
-        None
-    }
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the hot loop of all readers; a call costs as much")]
     fn next(&mut self) -> Option<Field<'a>> {
-        if self.rest.is_empty() {
-            return None;
+        let input = self.rest;
+        let (&tag, after) = input.split_first()?;
+        let quick = match tag {
+            0x08..0x80 => quick_value(tag & 7, after),
+            _ => None,
+        };
+        let Some((value, rest)) = quick else { return self.next_of_any_form() };
+        self.rest = rest;
+        let raw = input.get(..input.len() - rest.len())?;
+        Some(Field { number: u32::from(tag >> 3), value, raw })
+    }
+}
+
+/// Reads a value of the forms that almost all have, behind a tag of one byte: small integers,
+/// 64 bits, lengths below 16 KiB. The rest is for [`read_field`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the hot loop of all readers; a call costs as much")]
+fn quick_value(wire_type: u8, input: &[u8]) -> Option<(Value<'_>, &[u8])> {
+    match (wire_type, input) {
+        (0, [value, rest @ ..]) if *value < 0x80 => Some((Value::Varint((*value).into()), rest)),
+        (1, _) => {
+            let (value, rest) = input.split_first_chunk::<8>()?;
+            Some((Value::Fixed64(u64::from_le_bytes(*value)), rest))
         }
+        (2, _) => {
+            let (length, rest) = match input {
+                [length, rest @ ..] if *length < 0x80 => (usize::from(*length), rest),
+                [low, high, rest @ ..] if *high < 0x80 => {
+                    (usize::from(low & 0x7f) | usize::from(*high) << 7, rest)
+                }
+                _ => return None,
+            };
+            let (value, rest) = rest.split_at_checked(length)?;
+            Some((Value::Bytes(value), rest))
+        }
+        _ => None,
+    }
+}
+
+impl<'a> Fields<'a> {
+    #[inline(never)]
+    fn next_of_any_form(&mut self) -> Option<Field<'a>> {
         match read_field(self.rest, 0) {
             Some((field, rest)) => {
                 self.rest = rest;
@@ -98,6 +131,13 @@ impl<'a> Iterator for Fields<'a> {
             }
             None => self.broken(),
         }
+    }
+
+    #[cold]
+    fn broken(&mut self) -> Option<Field<'a>> {
+        self.malformed = true;
+        self.rest = &[];
+        None
     }
 }
 
