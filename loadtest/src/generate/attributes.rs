@@ -96,7 +96,7 @@ fn query(rng: &mut StdRng, service: usize, operation: usize) -> Attributes {
         ("db.query.text", text.into()),
         ("db.query.summary", format!("{verb} {table}").into()),
         ("db.response.returned_rows", rng.random_range(0..50).into()),
-        ("server.address", format!("pg-{table}.shop.svc.cluster.local").into()),
+        ("server.address", format!("pg-{table}.shop-production.svc.eu-west-1.cluster.local").into()),
         ("server.port", 5432.into()),
         ("network.peer.address", address(rng).into()),
         ("thread.id", rng.random_range(1..64).into()),
@@ -122,7 +122,7 @@ fn messaging(
         ("messaging.kafka.offset", rng.random_range(1..90_000_000).into()),
         ("messaging.consumer.group.name", format!("{}-events", SERVICES[service].name).into()),
         ("messaging.client.id", format!("{}-{partition}", SERVICES[service].name).into()),
-        ("server.address", "kafka.shop.svc.cluster.local".into()),
+        ("server.address", "kafka.shop-production.svc.eu-west-1.cluster.local".into()),
         ("server.port", 9092.into()),
     ]
 }
@@ -169,7 +169,7 @@ fn path(rng: &mut StdRng, template: &str) -> String {
 }
 
 fn host(service: usize) -> String {
-    format!("{}.shop.svc.cluster.local", SERVICES[service].name)
+    format!("{}.shop-production.svc.eu-west-1.cluster.local", SERVICES[service].name)
 }
 
 fn address(rng: &mut StdRng) -> String {
