@@ -84,21 +84,6 @@ fn the_sample_configuration_is_valid() {
 }
 
 #[test]
-fn the_samples_in_the_documentation_fit_into_the_sample_configuration() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let page = std::fs::read_to_string(format!("{root}/docs/configuration.md")).unwrap();
-    let samples: Vec<&str> =
-        page.split("```yaml\n").skip(1).map(|behind| behind.split("```").next().unwrap()).collect();
-    assert!(!samples.is_empty());
-    for sample in samples {
-        let (_directory, path) = file(sample);
-        let base = format!("{root}/deploy/config/edge.yaml");
-        let output = edge(&["validate", "--config", &base, "--config", &path]);
-        assert_eq!(stderr(&output), "");
-    }
-}
-
-#[test]
 fn five_mistakes_are_five_errors_with_their_paths_and_lines() {
     let (_directory, path) = file(FIVE_MISTAKES);
     for arguments in [&["validate", "--config", &path][..], &["--config", &path]] {

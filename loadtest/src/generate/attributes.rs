@@ -96,7 +96,10 @@ fn query(rng: &mut StdRng, service: usize, operation: usize) -> Attributes {
         ("db.query.text", text.into()),
         ("db.query.summary", format!("{verb} {table}").into()),
         ("db.response.returned_rows", rng.random_range(0..50).into()),
-        ("server.address", format!("pg-{table}.shop-production.svc.eu-west-1.cluster.local").into()),
+        (
+            "server.address",
+            format!("pg-{table}.shop-production.svc.eu-west-1.cluster.local").into(),
+        ),
         ("server.port", 5432.into()),
         ("network.peer.address", address(rng).into()),
         ("thread.id", rng.random_range(1..64).into()),

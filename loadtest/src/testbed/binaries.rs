@@ -26,7 +26,7 @@ impl Binaries {
     pub async fn ensure(building: impl FnOnce()) -> Result<Self, TestbedError> {
         let directory = profile_directory()?;
         let binaries = Self { edge: directory.join("edge"), backend: directory.join("backend") };
-        if is_fresh(&binaries.edge) && is_fresh(&binaries.backend) {
+        if [&binaries.edge, &binaries.backend].iter().all(|binary| is_fresh(binary, workspace())) {
             return Ok(binaries);
         }
         building();
@@ -57,24 +57,37 @@ fn profile_directory() -> Result<PathBuf, TestbedError> {
     })
 }
 
-/// Whether `binary` is younger than everything it was made of, by the list that cargo keeps.
-fn is_fresh(binary: &Path) -> bool {
-    let modified = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified());
+/// What both binaries are made of, below the workspace.
+const SOURCES: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "shared/Cargo.toml",
+    "shared/src",
+    "edge/Cargo.toml",
+    "edge/src",
+    "backend/Cargo.toml",
+    "backend/src",
+];
+
+/// Whether `binary` is there and no younger source is. Without sources it was installed.
+///
+/// Cargo knows better, but asking it can mean a build: `cargo test` makes these binaries with
+/// other features of their dependencies than `cargo build` would.
+fn is_fresh(binary: &Path, workspace: &Path) -> bool {
     let Ok(built) = modified(binary) else { return false };
-    let Ok(list) = std::fs::read_to_string(binary.with_extension("d")) else {
-        // Not built here but installed: there is nothing to compare it with.
-        return !workspace().join("Cargo.toml").is_file();
-    };
-    let lock = workspace().join("Cargo.lock");
-    let is_older = |path: &Path| modified(path).is_ok_and(|changed: SystemTime| changed <= built);
-    sources(&list).iter().all(|source| is_older(source)) && is_older(&lock)
+    SOURCES.iter().all(|source| newest(&workspace.join(source)).is_none_or(|time| time <= built))
 }
 
-/// The files behind the colon of a dependency list; blanks in names are escaped.
-fn sources(list: &str) -> Vec<PathBuf> {
-    let Some((_, files)) = list.trim_end().split_once(": ") else { return Vec::new() };
-    let marked = files.replace("\\ ", "\0");
-    marked.split(' ').map(|file| PathBuf::from(file.replace('\0', " "))).collect()
+fn modified(path: &Path) -> std::io::Result<SystemTime> {
+    std::fs::metadata(path).and_then(|data| data.modified())
+}
+
+/// When a file, or the youngest file below a directory, was changed.
+fn newest(path: &Path) -> Option<SystemTime> {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries.flatten().filter_map(|entry| newest(&entry.path())).max(),
+        Err(_) => modified(path).ok(),
+    }
 }
 
 async fn build(directory: &Path) -> Result<(), TestbedError> {
@@ -112,30 +125,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_in_the_list_of_sources_are_kept() {
-        let files = sources("/t/edge: /a/main.rs /b\\ c/lib.rs\n");
-        assert_eq!(files, [PathBuf::from("/a/main.rs"), PathBuf::from("/b c/lib.rs")]);
-    }
-
-    #[test]
     fn a_binary_older_than_a_source_is_built_again() {
         let directory = tempfile::tempdir().unwrap();
-        let (binary, source) = (directory.path().join("edge"), directory.path().join("main.rs"));
-        std::fs::write(&source, "").unwrap();
-        std::fs::write(&binary, "").unwrap();
-        let list = format!("{}: {}\n", binary.display(), source.display());
-        std::fs::write(binary.with_extension("d"), list).unwrap();
-        let set = |path: &Path, time: SystemTime| {
-            std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        let at = |path: &str| directory.path().join(path);
+        let write = |path: &str, second: u64| {
+            std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            let file = std::fs::File::create(at(path)).unwrap();
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+            file.set_modified(time).unwrap();
         };
-        let lock = std::fs::metadata(workspace().join("Cargo.lock")).unwrap().modified().unwrap();
-        let later = lock + std::time::Duration::from_secs(60);
-        set(&binary, later);
-        set(&source, lock);
-        assert!(is_fresh(&binary));
-        set(&source, later + std::time::Duration::from_secs(1));
-        assert!(!is_fresh(&binary));
-        std::fs::remove_file(&source).unwrap();
-        assert!(!is_fresh(&binary), "a source that is gone may have moved");
+        let is_fresh = || is_fresh(&at("target/edge"), directory.path());
+        assert!(!is_fresh(), "it is not there");
+        write("target/edge", 5);
+        assert!(is_fresh());
+        write("shared/src/wire/field.rs", 5);
+        write("loadtest/src/main.rs", 6);
+        assert!(is_fresh());
+        write("shared/src/wire/field.rs", 6);
+        assert!(!is_fresh());
     }
 }

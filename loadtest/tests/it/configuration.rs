@@ -8,8 +8,8 @@ use loadtest::testbed::process::Tier;
 
 use crate::common::binaries;
 
-/// Exit code and standard error of `validate`.
-async fn validate(tier: Tier, config: &Path) -> (Option<i32>, String) {
+/// Exit code and standard error of `validate` for configurations that lie over each other.
+async fn validate(tier: Tier, configs: &[&Path]) -> (Option<i32>, String) {
     let binaries = binaries().await;
     let binary = match tier {
         Tier::Edge => binaries.edge,
@@ -17,8 +17,7 @@ async fn validate(tier: Tier, config: &Path) -> (Option<i32>, String) {
     };
     let output = tokio::process::Command::new(binary)
         .arg("validate")
-        .arg("--config")
-        .arg(config)
+        .args(configs.iter().flat_map(|config| [Path::new("--config"), config]))
         .env("TAILRACE_HOST", "127.0.0.1")
         .env("TAILRACE_ADMIN_HOST", "127.0.0.1")
         .env("TAILRACE_DESTINATION", "127.0.0.1:4317")
@@ -56,7 +55,7 @@ service:
       exporters: [loadbalancer]
 ";
     std::fs::write(&config, text).unwrap();
-    let (code, errors) = validate(Tier::Edge, &config).await;
+    let (code, errors) = validate(Tier::Edge, &[&config]).await;
     assert_eq!(code, Some(64), "{errors}");
     for (path, line) in [
         ("receivers::otlp::protocols::grpc::max_recv_msg_size_mb", 5),
@@ -79,7 +78,34 @@ async fn every_configuration_of_ours_is_valid() {
         (Tier::Backend, at("deploy/config/backend.yaml")),
         (Tier::Backend, at("loadtest/src/measure/backend.yaml")),
     ] {
-        let (code, errors) = validate(tier, &path).await;
+        let (code, errors) = validate(tier, &[&path]).await;
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn every_sample_of_the_documentation_fits_into_our_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    for (tier, base, page) in [
+        (Tier::Edge, "edge", "configuration"),
+        (Tier::Edge, "edge", "load-balancing"),
+        (Tier::Backend, "backend", "tail-sampling"),
+        (Tier::Backend, "backend", "span-metrics"),
+        (Tier::Backend, "backend", "prometheus"),
+    ] {
+        let base = workspace().join(format!("deploy/config/{base}.yaml"));
+        let text = std::fs::read_to_string(workspace().join(format!("docs/{page}.md"))).unwrap();
+        let samples: Vec<&str> = text
+            .split("```yaml\n")
+            .skip(1)
+            .map(|behind| behind.split("```").next().unwrap_or_default())
+            .collect();
+        assert!(!samples.is_empty(), "{page} has no sample");
+        for (number, sample) in samples.iter().enumerate() {
+            let config = directory.path().join(format!("{page}-{number}.yaml"));
+            std::fs::write(&config, sample).unwrap();
+            let (code, errors) = validate(tier, &[&base, &config]).await;
+            assert_eq!((code, errors.as_str()), (Some(0), ""), "{page}");
+        }
     }
 }

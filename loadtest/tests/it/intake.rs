@@ -139,7 +139,8 @@ async fn bad_requests_are_refused_and_good_ones_still_taken() {
     settle(&cluster).await;
     let (edge, _) = flows(&cluster).await;
     assert_eq!(edge.accepted, truth.spans);
-    assert!(compare(&cluster, &truth, &keep_all()).is_exact());
+    let traces = compare(&cluster, &truth, &keep_all());
+    assert!(traces.is_exact(), "{traces:?}");
     stop(cluster).await;
 }
 

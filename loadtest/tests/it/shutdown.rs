@@ -43,8 +43,13 @@ async fn a_backend_judges_and_sends_what_it_holds_before_it_stops() {
     let keep_all = Policies::new(vec![Policy::AlwaysSample]);
     let plan = Plan::new(52, 400);
     let truth = send(load(cluster.clients().unwrap()), plan, keep_all.clone()).await;
-    let (_, backend) = flows(&cluster).await;
-    assert_eq!((backend.held, backend.exported), (truth.spans, 0));
+    until("the backends hold every span", async || {
+        let (_, backend) = flows(&cluster).await;
+        assert_eq!(backend.exported, 0);
+        Ok(backend.held == truth.spans)
+    })
+    .await
+    .unwrap();
     for process in cluster.of(Tier::Edge).iter().chain(cluster.of(Tier::Backend)) {
         process.terminate().unwrap();
     }
