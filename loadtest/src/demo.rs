@@ -35,6 +35,7 @@ pub async fn run(arguments: DemoArguments, stop: CancellationToken) -> Result<bo
         cluster = Cluster::start(shape(&arguments), binaries) => cluster?,
         () = stop.cancelled() => return Ok(false),
     };
+    where_to_look(&cluster, "Running now; look around");
     let before = [cpu(&cluster, Tier::Edge)?, cpu(&cluster, Tier::Backend)?];
     let counts = Arc::new(Counts::default());
     let outcome = drive(&arguments, &cluster, &counts, &stop).await?;
@@ -46,15 +47,14 @@ pub async fn run(arguments: DemoArguments, stop: CancellationToken) -> Result<bo
     costs(&mut report, &cluster, before, counts.sent())?;
     if arguments.keep {
         report.print();
-        where_to_look(&cluster);
+        where_to_look(&cluster, "Running until Ctrl-C; look around");
         stop.cancelled().await;
         report = Report::new();
     }
     report.section("Every process stops cleanly on SIGTERM");
     report_stop(&mut report, &cluster.stop().await?);
     if !arguments.keep {
-        report.section("Look around yourself");
-        report.note("loadtest demo --keep leaves all of this running, and says where to look");
+        report.note("(with --keep all of this goes on running until Ctrl-C)");
     }
     report.print();
     let failures = report.failures();
@@ -186,7 +186,7 @@ fn costs(
     before: [Duration; 2],
     spans: u64,
 ) -> Result<(), TestbedError> {
-    report.section("What it cost");
+    report.section("What it cost, at this rate and with metrics flushed and read each second");
     for (tier, before) in [Tier::Edge, Tier::Backend].into_iter().zip(before) {
         let spent = cpu(cluster, tier)?.saturating_sub(before);
         let mut peak = 0;
@@ -199,12 +199,13 @@ fn costs(
             format!("a million spans; at most {} resident in a process", mebibytes(peak)),
         );
     }
+    report.note("(mostly wake-ups and gzip: loadtest measure tells what a span costs under load)");
     Ok(())
 }
 
-fn where_to_look(cluster: &Cluster) {
+fn where_to_look(cluster: &Cluster, title: &str) {
     let mut report = Report::new();
-    report.section("Running until Ctrl-C; look around");
+    report.section(title);
     for process in cluster.edges.iter().chain(&cluster.backends) {
         report.row(process.name(), "", format!("curl http://{}/metrics", process.at(TELEMETRY)));
     }

@@ -108,7 +108,7 @@ async fn write_lines(total: Option<u64>, read: impl Fn() -> Reading, done: Cance
             () = done.cancelled() => return,
             _ = ticks.tick() => {
                 let Reading { spans, detail } = read();
-                let of = total.map(|total| format!(" of {}", thousands(total)));
+                let of = total.map(|total| format!(" of about {}", thousands(total)));
                 let line = format!(
                     "{:>4}s  {}{} spans  {}/s  {detail}",
                     started.elapsed().as_secs(),
