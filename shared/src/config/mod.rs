@@ -20,6 +20,7 @@ mod problems;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod units;
+mod values;
 
 mod endpoint;
 mod grpc;

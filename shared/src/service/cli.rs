@@ -13,8 +13,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
-use super::factory::{Kind, Registry};
+use super::factory::Kind;
 use super::model::Model;
+use super::registry::Registry;
 use super::run::{Outcome, Running};
 use super::runtime;
 use crate::clock;

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tracing::error;
 
-use super::factory::{BuildError, ComponentId, Context, Kind, Losses, Outputs, Receiver, Section};
+use super::factory::{BuildError, ComponentId, Context, Kind, Losses, Outputs, Receiver};
 use super::model::{Model, Pipeline};
+use super::registry::Section;
 use super::topology;
 use crate::clock;
 use crate::consumer::{FanOut, Next};

@@ -1,10 +1,11 @@
 //! Makes a running process out of components and a configuration.
 //!
-//! In reading order: [`factory`] says what a component must be able to do; [`model`] reads a
-//! configuration into components and pipelines; `graph` builds them; [`run`] starts and stops the
+//! In reading order: [`factory`] says what a component must be able to do; [`registry`] lists
+//! those that a binary knows; [`model`] reads a configuration into components and pipelines; `graph` builds them; [`run`] starts and stops the
 //! whole; [`cli`] is the command line.
 
 pub mod factory;
+pub mod registry;
 
 pub mod model;
 mod pipelines;
@@ -21,7 +22,8 @@ mod testing;
 
 pub use factory::{
     BuildError, ComponentId, ConnectorConfig, Context, ExporterConfig, Extension, ExtensionConfig,
-    Kind, Losses, Outputs, ProcessorConfig, Receiver, ReceiverConfig, Registry,
+    Kind, Losses, Outputs, ProcessorConfig, Receiver, ReceiverConfig,
 };
 pub use model::Model;
+pub use registry::Registry;
 pub use run::{Outcome, Running};

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::factory::{ComponentId, Factory, Kind, Registry, Section};
+use super::factory::{ComponentId, Kind};
 use super::pipelines;
+use super::registry::{Factory, Registry, Section};
 use crate::config::{Data, Document, Entry, Node, Path, Problem, Problems, nearest};
 use crate::telemetry::TelemetryConfig;
 use crate::wire::Signal;

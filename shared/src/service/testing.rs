@@ -9,8 +9,9 @@ use async_trait::async_trait;
 
 use super::factory::{
     BuildError, ConnectorConfig, Context, ExporterConfig, Kind, Outputs, ProcessorConfig, Receiver,
-    ReceiverConfig, Registry,
+    ReceiverConfig,
 };
+use super::registry::Registry;
 use crate::batch::Batch;
 use crate::config::{Path, Problems};
 use crate::config_struct;
