@@ -42,6 +42,7 @@ impl Sink {
             output: Signal::Traces,
             losses: Arc::default(),
             instance: "sink".into(),
+            commons: Arc::default(),
         };
         let receiver = OtlpReceiverConfig { protocols }
             .start(&context, outputs)

@@ -47,6 +47,18 @@ pub enum RejectedKind {
     Refused,
 }
 
+/// How far a failed attempt got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reached {
+    /// The destination has nothing of it: it was not tried, or there was no connection.
+    Nobody,
+    /// The destination may have it: the connection or the time ended before an answer came. To
+    /// send it again may make duplicates.
+    Unknown,
+    /// The destination answered.
+    Answered,
+}
+
 /// A batch that was not taken, and why.
 #[derive(Debug, Clone)]
 pub struct Rejected {
@@ -63,6 +75,8 @@ pub struct Rejected {
     /// Items that are in no batch any more: parts that were permanently rejected while others may
     /// be tried again. Whoever counts outcomes counts them as failed.
     pub dropped_items: usize,
+    /// Whether the destination has it, or said that it has not.
+    pub reached: Reached,
 }
 
 impl Rejected {
@@ -82,7 +96,22 @@ impl Rejected {
     }
 
     fn new(batch: Batch, kind: RejectedKind, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { batch, kind, reason: reason.into(), retry_after: None, code: None, dropped_items: 0 }
+        Self {
+            batch,
+            kind,
+            reason: reason.into(),
+            retry_after: None,
+            code: None,
+            dropped_items: 0,
+            reached: Reached::Nobody,
+        }
+    }
+
+    /// The same, after an attempt that got as far as this.
+    #[must_use]
+    pub fn reached(mut self, reached: Reached) -> Self {
+        self.reached = reached;
+        self
     }
 
     /// The same, to be tried again after `delay`.
@@ -117,6 +146,7 @@ impl Rejected {
         for part in kept {
             merged.kind = merged.kind.min(part.kind);
             merged.retry_after = merged.retry_after.max(part.retry_after);
+            merged.reached = merged.reached.max(part.reached);
             batches.push(part.batch);
         }
         merged.batch = Batch::concat_all(batches).expect("at least one part was kept");

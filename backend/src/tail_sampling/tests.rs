@@ -79,6 +79,7 @@ fn start(config: &TailSamplingConfig, sink: &Arc<Sink>) -> (Next, Arc<Losses>) {
         output: Signal::Traces,
         losses: Arc::clone(&losses),
         instance: "here".into(),
+        commons: Arc::default(),
     };
     let next: Next = Arc::<Sink>::clone(sink);
     (config.build(&ctx, next).unwrap(), losses)

@@ -47,7 +47,7 @@ config_struct! {
 }
 
 /// `protocol::otlp`: the settings of an `otlp_grpc` exporter, and which of them were written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct OtlpConfig {
     exporter: OtlpGrpcConfig,
     /// A queue for each backend acknowledges before the backend has, so it must be asked for.

@@ -121,6 +121,7 @@ fn context() -> Context {
         output: Signal::Traces,
         losses: Arc::new(Losses::default()),
         instance: "test".into(),
+        commons: Arc::default(),
     }
 }
 

@@ -268,7 +268,7 @@ impl<T: Decode> DecodeField for T {
 /// its key has no value and turns on with `key: {}`; [`Section::off`] turns on by the mere
 /// presence of its key; [`Section::on`] is on. `enabled: false` inside turns each off.
 /// Source: collector config/configoptional.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Section<T> {
     value: Option<T>,
     null_turns_on: bool,
@@ -337,7 +337,7 @@ impl<T: Fields> DecodeField for Section<T> {
 
 /// A key that the Collector has and this component does not: an error by its presence, since to
 /// pass over it would change what the configuration means.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NotSupported;
 
 impl Decode for NotSupported {

@@ -47,6 +47,7 @@ config_enum! {
 
 config_struct! {
     /// A gRPC client.
+    #[derive(PartialEq)]
     pub struct GrpcClientConfig {
         /// Where to: `host:port`, also as `dns:///host:port`, `http://…` or `https://…`.
         pub endpoint: String = String::new(),
@@ -79,6 +80,7 @@ config_struct! {
 
 config_struct! {
     /// `keepalive` of a client.
+    #[derive(PartialEq)]
     pub struct ClientKeepaliveConfig {
         /// Quiet time before a ping.
         pub time: Duration = Duration::from_secs(10),
@@ -112,6 +114,7 @@ impl GrpcClientConfig {
 
 config_struct! {
     /// A gRPC server.
+    #[derive(PartialEq)]
     pub struct GrpcServerConfig {
         /// Address and port to listen on; port 0 takes a free one.
         pub endpoint: String = "localhost:4317".to_owned(),
@@ -142,6 +145,7 @@ config_struct! {
 
 config_struct! {
     /// `keepalive` of a server.
+    #[derive(PartialEq)]
     pub struct ServerKeepaliveConfig {
         /// Pings and the age of connections.
         pub server_parameters: KeepaliveParameters = KeepaliveParameters::default(),
@@ -152,6 +156,7 @@ config_struct! {
 
 config_struct! {
     /// `keepalive::server_parameters`; 0 is grpc-go's default.
+    #[derive(PartialEq)]
     pub struct KeepaliveParameters {
         /// A connection without requests is closed after this time; 0 never does.
         pub max_connection_idle: Duration = Duration::ZERO,
@@ -168,6 +173,7 @@ config_struct! {
 
 config_struct! {
     /// `keepalive::enforcement_policy`.
+    #[derive(PartialEq)]
     pub struct KeepalivePolicy {
         /// Shortest time between a client's pings.
         pub min_time: Duration = Duration::from_secs(300),

@@ -17,6 +17,7 @@ config_enum! {
 
 config_struct! {
     /// What servers and clients have in common.
+    #[derive(PartialEq)]
     pub struct TlsConfig {
         /// File with the certificates that the peer's must lead to.
         pub ca_file: String = String::new(),
@@ -43,6 +44,7 @@ config_struct! {
 
 config_struct! {
     /// `tls` of a server: on when the section is there.
+    #[derive(PartialEq)]
     pub struct ServerTlsConfig {
         /// File with the certificates that a client's must lead to; then clients need one.
         pub client_ca_file: String = String::new(),
@@ -57,6 +59,7 @@ config_struct! {
 
 config_struct! {
     /// `tls` of a client: on unless it is `insecure`.
+    #[derive(PartialEq)]
     pub struct ClientTlsConfig {
         /// Speak without TLS. Has no effect once a CA is given.
         pub insecure: bool = false,

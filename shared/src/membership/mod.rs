@@ -12,7 +12,7 @@ pub mod ring;
 pub mod routes;
 
 pub use resolver::{Resolver, ResolverConfig};
-pub use ring::{Ring, RingHash};
+pub use ring::{Owners, Ring, RingHash};
 pub use routes::{Backend, Connect, RouteTable, Routes};
 
 use std::borrow::Cow;

@@ -108,6 +108,26 @@ impl Ring {
     }
 }
 
+/// Tells who owns a key.
+pub trait Owners {
+    /// The number of the owner of `key` among the ring's endpoints; `None` if there is none.
+    fn owner(&self, key: &[u8]) -> Option<usize>;
+
+    /// Which ring it is, and so which identifiers the keys are.
+    fn hash(&self) -> RingHash;
+}
+
+impl Owners for Ring {
+    #[inline]
+    fn owner(&self, key: &[u8]) -> Option<usize> {
+        Ring::owner(self, key)
+    }
+
+    fn hash(&self) -> RingHash {
+        self.hash
+    }
+}
+
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Ring({}, {:?}, {:016x})", self.hash.name(), self.endpoints, self.digest)

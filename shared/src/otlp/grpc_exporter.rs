@@ -13,6 +13,7 @@ use crate::wire::Signal;
 
 config_struct! {
     /// `otlp_grpc`: sends by OTLP/gRPC.
+    #[derive(PartialEq)]
     pub struct OtlpGrpcConfig {
         /// Time for one attempt; 0 is no limit.
         pub timeout: Duration = Duration::from_secs(5),

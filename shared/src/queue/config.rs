@@ -31,6 +31,7 @@ impl Sizer {
 
 config_struct! {
     /// `sending_queue`: what waits for a destination. Source: collector exporterhelper/queuebatch.
+    #[derive(PartialEq)]
     pub struct QueueConfig {
         /// How many batches are sent at a time.
         pub num_consumers: usize = 10,
@@ -49,6 +50,7 @@ config_struct! {
 
 config_struct! {
     /// `sending_queue::batch`: joins queued batches before they are sent.
+    #[derive(PartialEq)]
     pub struct QueueBatchConfig {
         /// The longest a batch waits for others.
         pub flush_timeout: Duration = Duration::from_millis(200),
@@ -64,6 +66,7 @@ config_struct! {
 
 config_struct! {
     /// `retry_on_failure`: how long and how often. Source: collector config/configretry.
+    #[derive(PartialEq)]
     pub struct RetryConfig {
         /// Whether to try again at all.
         pub enabled: bool = true,

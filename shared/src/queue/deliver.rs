@@ -15,7 +15,7 @@ use super::retry::{Schedule, Verdict};
 use super::{Delivered, RetryConfig, Sender};
 use crate::batch::Batch;
 use crate::clock;
-use crate::consumer::{Rejected, RejectedKind};
+use crate::consumer::{Reached, Rejected, RejectedKind};
 use crate::service::{Context, Losses};
 use crate::telemetry::thin::Thin;
 
@@ -96,7 +96,8 @@ impl Delivery {
         // The attempt takes its batch with it when it is cut short; the bytes are shared.
         match tokio::time::timeout(self.timeout, self.sender.send(batch.clone())).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Rejected::retryable(batch, "the destination did not answer in time")),
+            Err(_) => Err(Rejected::retryable(batch, "the destination did not answer in time")
+                .reached(Reached::Unknown)),
         }
     }
 }

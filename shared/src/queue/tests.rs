@@ -34,6 +34,7 @@ pub(crate) fn context() -> Context {
         output: Signal::Traces,
         losses: Arc::new(Losses::default()),
         instance: "test".into(),
+        commons: Arc::default(),
     }
 }
 

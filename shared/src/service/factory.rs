@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
+use super::commons::Commons;
 use crate::config::{Decode, Path, Problems};
 use crate::consumer::Next;
 use crate::wire::Signal;
@@ -141,6 +142,8 @@ pub struct Context {
     pub losses: Arc<Losses>,
     /// A stable name of this process among its peers: configured, else the host's.
     pub instance: Arc<str>,
+    /// What it shares with other components.
+    pub commons: Arc<Commons>,
 }
 
 /// Why a component could not be built; the text is fit for a user.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tracing::error;
 
+use super::commons::Commons;
 use super::factory::{BuildError, ComponentId, Context, Kind, Losses, Outputs, Receiver};
 use super::model::{Model, Pipeline};
 use super::registry::Section;
@@ -56,6 +57,7 @@ pub(super) enum Stopped {
 pub(super) struct Surroundings {
     pub(super) losses: Arc<Losses>,
     pub(super) instance: Arc<str>,
+    pub(super) commons: Arc<Commons>,
 }
 
 impl Surroundings {
@@ -66,6 +68,7 @@ impl Surroundings {
             output,
             losses: Arc::clone(&self.losses),
             instance: Arc::clone(&self.instance),
+            commons: Arc::clone(&self.commons),
         }
     }
 }

@@ -10,7 +10,7 @@ fn model(text: &str) -> Model {
 }
 
 fn around() -> Surroundings {
-    Surroundings { losses: Arc::default(), instance: "here".into() }
+    Surroundings { losses: Arc::default(), instance: "here".into(), commons: Arc::default() }
 }
 
 async fn start(model: &Model) -> Result<Graph, BuildError> {

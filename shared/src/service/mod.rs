@@ -1,9 +1,11 @@
 //! Makes a running process out of components and a configuration.
 //!
-//! In reading order: [`factory`] says what a component must be able to do; [`registry`] lists
-//! those that a binary knows; [`model`] reads a configuration into components and pipelines; `graph` builds them; [`run`] starts and stops the
+//! In reading order: [`factory`] says what a component must be able to do, [`commons`] what those
+//! of a process share; [`registry`] lists those that a binary knows; [`model`] reads a
+//! configuration into components and pipelines; `graph` builds them; [`run`] starts and stops the
 //! whole; [`cli`] is the command line.
 
+pub mod commons;
 pub mod factory;
 pub mod registry;
 
@@ -20,6 +22,7 @@ pub mod cli;
 #[cfg(test)]
 mod testing;
 
+pub use commons::Commons;
 pub use factory::{
     BuildError, ComponentId, ConnectorConfig, Context, ExporterConfig, Extension, ExtensionConfig,
     Kind, Losses, Outputs, ProcessorConfig, Receiver, ReceiverConfig,

@@ -89,8 +89,11 @@ impl Running {
             }
             self.extensions.push((id.clone(), extension));
         }
-        let around =
-            Surroundings { losses: Arc::clone(&self.losses), instance: instance(model).into() };
+        let around = Surroundings {
+            losses: Arc::clone(&self.losses),
+            instance: instance(model).into(),
+            commons: Arc::default(),
+        };
         let Built { graph, entries } = Graph::build(model, &around)
             .map_err(|error| BuildError::new(format!("failed to build pipelines: {error}")))?;
         self.graph = graph;

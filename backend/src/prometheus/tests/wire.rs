@@ -15,6 +15,7 @@ fn context() -> Context {
         output: Signal::Metrics,
         losses: Arc::new(Losses::default()),
         instance: "backend-0".into(),
+        commons: Arc::default(),
     }
 }
 

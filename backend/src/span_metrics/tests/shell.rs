@@ -44,6 +44,7 @@ fn start(next: Next) -> (Next, Arc<Losses>) {
         output: Signal::Metrics,
         losses: Arc::clone(&losses),
         instance: "backend-0".into(),
+        commons: Arc::default(),
     };
     (bare(&[]).build(&ctx, next).unwrap(), losses)
 }

@@ -29,6 +29,7 @@ use crate::telemetry::thin::Thin;
 
 config_struct! {
     /// `resolver::dns`.
+    #[derive(PartialEq)]
     pub struct DnsConfig {
         /// The name whose addresses are the backends.
         pub hostname: String = String::new(),

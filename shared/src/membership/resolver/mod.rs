@@ -26,6 +26,7 @@ pub trait Resolver: Send {
 
 config_struct! {
     /// `resolver`: exactly one of its keys.
+    #[derive(PartialEq)]
     pub struct ResolverConfig {
         /// A list that does not change.
         pub r#static: Option<StaticConfig> = None,

@@ -12,6 +12,7 @@ use crate::membership::{MAX_ENDPOINTS, dial_address};
 
 config_struct! {
     /// `resolver::static`.
+    #[derive(PartialEq)]
     pub struct StaticConfig {
         /// Endpoints: a name or an address, with a port or else at 4317.
         pub hostnames: Vec<String> = Vec::new(),

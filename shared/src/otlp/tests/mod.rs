@@ -80,6 +80,7 @@ fn context() -> Context {
         output: Signal::Traces,
         losses: Arc::default(),
         instance: "test".into(),
+        commons: Arc::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use super::{Unread, connection_failed, is_retryable, permanent_code, retry_delay, status_message};
 use crate::batch::Batch;
-use crate::consumer::{Rejected, RejectedKind};
+use crate::consumer::{Reached, Rejected, RejectedKind};
 use crate::wire::Malformed;
 
 /// The status that a sender is answered with.
@@ -93,7 +93,11 @@ pub fn from_grpc(batch: Batch, status: &Status) -> Rejected {
         true => Rejected::retryable(batch, reason),
         false => Rejected::permanent(batch, reason),
     };
-    let rejected = Rejected { retry_after: retry_after.filter(|_| retryable), ..rejected };
+    let rejected = Rejected {
+        retry_after: retry_after.filter(|_| retryable),
+        reached: Reached::Answered,
+        ..rejected
+    };
     match u8::try_from(i32::from(status.code())) {
         Ok(code) => rejected.code(code),
         Err(_) => rejected,

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::{Unread, permanent_code, status_message};
 use crate::batch::Batch;
-use crate::consumer::{Rejected, RejectedKind};
+use crate::consumer::{Reached, Rejected, RejectedKind};
 use crate::wire::{Fields, Malformed, Value};
 
 /// An answer that is no success.
@@ -140,6 +140,7 @@ pub fn from_http(
         }
         _ => Rejected::permanent(batch, reason),
     };
+    let rejected = rejected.reached(Reached::Answered);
     match u8::try_from(code) {
         Ok(code) => rejected.code(code),
         Err(_) => rejected,

@@ -26,7 +26,7 @@ pub use self::http::{
     Failure, from_http, http_failure, not_found, wrong_content_type, wrong_method,
 };
 use crate::batch::Batch;
-use crate::consumer::Rejected;
+use crate::consumer::{Reached, Rejected};
 use crate::transport::connect::ConnectError;
 use crate::wire::{Fields, Value, Writer};
 
@@ -76,7 +76,7 @@ pub fn connection_failed(batch: Batch, error: &(dyn Error + 'static)) -> Rejecte
         Some(error) => Rejected::retryable(batch, error.reason.clone()),
         None => {
             let reason = format!("the connection to the destination failed: {bottom}");
-            Rejected::retryable(batch, reason)
+            Rejected::retryable(batch, reason).reached(Reached::Unknown)
         }
     }
 }
