@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use shared::Signal;
 use shared::config::Compression;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ struct Arguments {
 enum Command {
     /// Run both tiers on this machine, send traces through them and add everything up
     Demo(DemoArguments),
-    /// Send generated traces to OTLP/gRPC endpoints
+    /// Send generated telemetry to OTLP/gRPC endpoints
     Send(SendArguments),
     /// Be an OTLP/gRPC destination and count what arrives, until Ctrl-C
     Sink(SinkArguments),
@@ -101,6 +102,9 @@ pub struct SendArguments {
     /// Where to, as host:port; several get requests in turns
     #[arg(long, required = true, value_name = "HOST:PORT")]
     pub endpoint: Vec<String>,
+    /// What to send: spans, or a log record or a data point for each span
+    #[arg(long, value_enum, default_value_t = Kind::Traces)]
+    pub signal: Kind,
     /// Number of traces
     #[arg(long, default_value_t = 10_000)]
     pub traces: u64,
@@ -125,6 +129,38 @@ pub struct SendArguments {
     /// Order of the fields in every message
     #[arg(long, value_enum, default_value_t = FieldOrder::Sdk)]
     pub field_order: FieldOrder,
+}
+
+/// A signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Spans.
+    Traces,
+    /// Data points.
+    Metrics,
+    /// Log records.
+    Logs,
+}
+
+impl Kind {
+    /// What its items are called.
+    pub fn items(self) -> &'static str {
+        match self {
+            Kind::Traces => "spans",
+            Kind::Metrics => "data points",
+            Kind::Logs => "log records",
+        }
+    }
+}
+
+impl From<Kind> for Signal {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Traces => Signal::Traces,
+            Kind::Metrics => Signal::Metrics,
+            Kind::Logs => Signal::Logs,
+        }
+    }
 }
 
 /// A method of compression.

@@ -25,6 +25,7 @@ pub async fn send(arguments: SendArguments, stop: CancellationToken) -> Result<b
     let start_ns = shared::clock::unix_ns();
     let seed = arguments.seed.unwrap_or(start_ns);
     let mut plan = Plan::new(seed, arguments.traces);
+    plan.signal = arguments.signal.into();
     plan.start_ns = start_ns;
     plan.services = arguments.services.into();
     plan.spans_per_request = arguments.spans_per_request as usize;
@@ -46,11 +47,16 @@ pub async fn send(arguments: SendArguments, stop: CancellationToken) -> Result<b
     progress.finish().await;
     let mut report = Report::new();
     report.section(format!("Sent, with seed {seed}"));
-    describe(&mut report, &counts, &outcome);
+    describe(&mut report, arguments.signal.items(), &counts, &outcome);
     report.section("Outcome");
-    report.check_equal("spans acknowledged", counts.sent(), outcome.source.truth().spans);
+    let items = arguments.signal.items();
+    report.check_equal(
+        format!("{items} acknowledged"),
+        counts.sent(),
+        outcome.source.truth().spans,
+    );
     let rejected = counts.rejected_spans.load(Ordering::Relaxed);
-    report.check_equal("spans rejected in acknowledged requests", rejected, 0);
+    report.check_equal(format!("{items} rejected in acknowledged requests"), rejected, 0);
     if let Some(reason) = counts.last_failure() {
         report.note(format!("last failure: {reason}"));
     }
@@ -74,18 +80,23 @@ pub(crate) fn follow(counts: Arc<Counts>) -> impl Fn() -> Reading + Send + 'stat
 }
 
 /// Figures of a load.
-pub(crate) fn describe(report: &mut Report, counts: &Counts, outcome: &Outcome<Generator>) {
+pub(crate) fn describe(
+    report: &mut Report,
+    items: &str,
+    counts: &Counts,
+    outcome: &Outcome<Generator>,
+) {
     let (spans, truth) = (counts.sent(), outcome.source.truth());
     let bytes = counts.bytes.load(Ordering::Relaxed);
     let requests = counts.requests.load(Ordering::Relaxed);
     let seconds = outcome.elapsed.as_secs_f64();
     report.row("traces", thousands(truth.traces.len() as u64), "");
     let rate = thousands(per_second(spans, outcome.elapsed));
-    report.row("spans", thousands(spans), format!("in {seconds:.1} s, {rate} a second"));
+    report.row(items, thousands(spans), format!("in {seconds:.1} s, {rate} a second"));
     let each = spans.checked_div(requests).unwrap_or(0);
-    report.row("requests", thousands(requests), format!("of about {each} spans"));
+    report.row("requests", thousands(requests), format!("of about {each} {items}"));
     let each = bytes.checked_div(spans).unwrap_or(0);
-    report.row("bytes", mebibytes(bytes), format!("uncompressed, {each} B a span"));
+    report.row("bytes", mebibytes(bytes), format!("uncompressed, {each} B each"));
     report.row("acknowledged", "", latency(&outcome.latency));
     let retries = counts.retries.load(Ordering::Relaxed);
     report.row("retries", thousands(retries), "");

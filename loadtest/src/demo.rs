@@ -42,7 +42,7 @@ pub async fn run(arguments: DemoArguments, stop: CancellationToken) -> Result<bo
 
     let mut report = Report::new();
     report.section(format!("Load, with seed {}", arguments.seed));
-    describe(&mut report, &counts, &outcome);
+    describe(&mut report, "spans", &counts, &outcome);
     audit(&mut report, &cluster, &counts, &outcome).await?;
     costs(&mut report, &cluster, before, counts.sent())?;
     if arguments.keep {

@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use shared::wire::{self, Span};
-use shared::{Batch, Consumer, Rejected, Signal};
+use shared::{Batch, Consumer, Rejected};
 use tokio::sync::watch;
 
-use crate::generate::encode::fingerprint;
+use crate::item::for_each_item;
 
 /// How much is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// Only numbers of spans, requests and bytes.
     Counts,
-    /// Also every trace with its spans.
+    /// Also every trace with its items.
     Traces,
+    /// Also every request, as it came.
+    Requests,
 }
 
 /// How a sink treats requests.
@@ -33,14 +34,14 @@ pub enum Mood {
     Stall,
 }
 
-/// A trace as it arrived.
+/// A trace as it arrived: its spans, or the log records or data points that name them.
 #[derive(Debug, Clone, Default)]
 pub struct Received {
     /// The ids of its spans, each once.
     pub spans: Vec<[u8; 8]>,
-    /// Spans that had arrived before.
+    /// Items that had arrived before.
     pub duplicates: usize,
-    /// Wrapping sum of the fingerprints of the spans that were no duplicates.
+    /// Wrapping sum of the fingerprints of the items that were no duplicates.
     pub fingerprint: u64,
 }
 
@@ -53,6 +54,7 @@ pub struct Ledger {
     bytes: AtomicU64,
     rejected: AtomicU64,
     traces: Mutex<HashMap<[u8; 16], Received>>,
+    batches: Mutex<Vec<Batch>>,
 }
 
 impl Ledger {
@@ -66,6 +68,7 @@ impl Ledger {
             bytes: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             traces: Mutex::default(),
+            batches: Mutex::default(),
         })
     }
 
@@ -104,36 +107,34 @@ impl Ledger {
         self.traces.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Every request so far, as it came; none unless it was to be written down.
+    pub fn batches(&self) -> Vec<Batch> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn write_down(&self, batch: &Batch) {
-        if self.detail == Detail::Traces && batch.signal() == Signal::Traces {
+        if self.detail != Detail::Counts {
             let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
-            for_each_span(batch, |service, span| {
-                let Ok(id) = span.trace_id.try_into() else { return };
+            for_each_item(batch, |item| {
+                let (trace_id, span_id) = item.ids();
+                let Ok(id) = trace_id.try_into() else { return };
                 let trace = traces.entry(id).or_default();
-                let span_id = span.span_id.try_into().unwrap_or_default();
+                let span_id = span_id.try_into().unwrap_or_default();
                 if trace.spans.contains(&span_id) {
                     trace.duplicates += 1;
                 } else {
                     trace.spans.push(span_id);
-                    let fingerprint = fingerprint(service, span.raw);
-                    trace.fingerprint = trace.fingerprint.wrapping_add(fingerprint);
+                    trace.fingerprint = trace.fingerprint.wrapping_add(item.fingerprint());
                 }
             });
+        }
+        if self.detail == Detail::Requests {
+            let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+            batches.push(batch.clone());
         }
         self.spans.fetch_add(batch.items() as u64, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(batch.bytes().len() as u64, Ordering::Relaxed);
-    }
-}
-
-/// Visits all spans of a batch, with the name of their service.
-pub fn for_each_span(batch: &Batch, mut visit: impl FnMut(&[u8], &Span<'_>)) {
-    for entry in wire::export::resources(batch.bytes()) {
-        let service = entry.resource().attribute(b"service.name");
-        let service = service.and_then(wire::AnyValue::as_string).unwrap_or_default();
-        for record in entry.scopes().flat_map(wire::ScopeEntry::records) {
-            visit(service, &Span::read(record));
-        }
     }
 }
 
@@ -170,15 +171,16 @@ impl Consumer for Ledger {
 mod tests {
     use super::*;
     use crate::generate::Generator;
-    use crate::plan::Plan;
+    use crate::plan::{FieldOrder, Plan};
+    use shared::Signal;
 
-    #[tokio::test]
-    async fn traces_are_put_together_again() {
-        let mut generator = Generator::new(Plan::new(2, 50), Arc::default());
-        let ledger = Ledger::new(Detail::Traces);
-        let mut first = None;
+    async fn check_traces_are_put_together_again(signal: Signal, field_order: FieldOrder) {
+        let plan = Plan { signal, field_order, ..Plan::new(2, 50) };
+        let mut generator = Generator::new(plan, Arc::default());
+        let ledger = Ledger::new(Detail::Requests);
+        let mut sent = Vec::new();
         while let Some(request) = generator.next_request() {
-            first.get_or_insert_with(|| request.clone());
+            sent.push(request.clone());
             ledger.consume(request).await.unwrap();
         }
         let (truth, traces) = (generator.into_truth(), ledger.traces());
@@ -188,11 +190,20 @@ mod tests {
             assert_eq!(received.spans.len(), trace.spans as usize);
             assert_eq!((received.fingerprint, received.duplicates), (trace.fingerprint, 0));
         }
-        let again = first.unwrap();
+        assert_eq!(ledger.batches(), sent);
+        let again = sent.remove(0);
         let items = again.items();
         ledger.consume(again).await.unwrap();
         let duplicates: usize = ledger.traces().values().map(|trace| trace.duplicates).sum();
         assert_eq!(duplicates, items);
+    }
+
+    #[tokio::test]
+    async fn traces_are_put_together_again_from_every_signal() {
+        for signal in Signal::ALL {
+            check_traces_are_put_together_again(signal, FieldOrder::Sdk).await;
+            check_traces_are_put_together_again(signal, FieldOrder::Collector).await;
+        }
     }
 
     #[tokio::test]

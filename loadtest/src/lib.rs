@@ -1,6 +1,6 @@
 //! Shows, loads, measures and tests both tiers.
 //!
-//! [`generate`] makes traces by a [`plan`] and keeps the [`truth`]; [`oracle`] says which of them
+//! [`generate`] makes [`item`]s by a [`plan`] and keeps the [`truth`]; [`oracle`] says which of them
 //! are kept. [`send`] sends them, [`ledger`] writes down what arrives. [`testbed`] runs both
 //! tiers as processes, [`audit`] adds up what they did. What it all shows is written by [`progress`] and [`report`].
 
@@ -9,6 +9,7 @@ pub mod cli;
 pub mod command;
 pub mod demo;
 pub mod generate;
+pub mod item;
 pub mod ledger;
 pub mod measure;
 pub mod oracle;

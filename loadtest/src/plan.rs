@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use shared::Signal;
+
 /// What a generator makes. Equal plans make equal bytes.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Seeds every choice.
     pub seed: u64,
+    /// What the requests hold: spans, or one log record or data point for each span.
+    pub signal: Signal,
     /// Number of traces; the generator may be told to finish earlier.
     pub traces: u64,
     /// Number of services, at most [`Plan::MAX_SERVICES`].
@@ -29,6 +33,7 @@ impl Plan {
     pub fn new(seed: u64, traces: u64) -> Self {
         Self {
             seed,
+            signal: Signal::Traces,
             traces,
             services: 12,
             spans_per_request: 128,

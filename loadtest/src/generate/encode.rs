@@ -1,44 +1,54 @@
 //! Writes drafts as export requests.
 
+use shared::Signal;
 use shared::wire::{Fields, Value as WireValue, Writer};
 
 use super::draft::{Attributes, Event, Kind, Link, Origin, Span, Status, Value};
+use super::telemetry::{Instrument, encode_log, encode_point};
 use super::vocabulary::SERVICES;
 use crate::plan::FieldOrder;
 
 const SCHEMA: &[u8] = b"https://opentelemetry.io/schemas/1.27.0";
 
-/// An order-independent fingerprint of spans: the wrapping sum of this over their bytes.
+/// An order-independent fingerprint of items: the wrapping sum of this over their bytes.
 ///
-/// The service is part of it, so a span that lands below another resource is noticed.
-pub fn fingerprint(service: &[u8], span: &[u8]) -> u64 {
+/// The service and the name of a data point's metric are part of it, so an item that lands below
+/// another one is noticed. `metric` is empty for spans and log records.
+pub fn fingerprint(service: &[u8], metric: &[u8], record: &[u8]) -> u64 {
     let seed = xxhash_rust::xxh3::xxh3_64(service);
-    xxhash_rust::xxh3::xxh3_64_with_seed(span, seed)
+    let seed = match metric {
+        b"" => seed,
+        metric => xxhash_rust::xxh3::xxh3_64_with_seed(metric, seed),
+    };
+    xxhash_rust::xxh3::xxh3_64_with_seed(record, seed)
 }
 
-/// Writes one request; `note` is told each span's fingerprint.
+/// Writes one request of `signal`, with one record for each span; `note` is told each record's
+/// fingerprint.
 ///
-/// Spans of one origin and scope are put together, else their order is kept.
+/// Records of one origin and scope, and data points of one metric, are put together, else their
+/// order is kept.
 pub fn request(
     mut spans: Vec<Span>,
+    signal: Signal,
     order: FieldOrder,
     mut note: impl FnMut(&Span, u64),
 ) -> Vec<u8> {
     spans.sort_by_key(|span| (span.origin, span.scope));
     let mut request = Writer::with_capacity(spans.len() * 600);
-    for entry in spans.chunk_by(|a, b| a.origin == b.origin) {
-        let origin = entry[0].origin;
-        let service = SERVICES[origin.service].name.as_bytes();
-        let resource = in_order(encode_resource(origin), order, &RESOURCE);
+    for entry in spans.chunk_by_mut(|a, b| a.origin == b.origin) {
+        let resource = in_order(encode_resource(entry[0].origin), order, &RESOURCE);
         request.message(1, |writer| {
             let scopes = |writer: &mut Writer| {
-                for spans in entry.chunk_by(|a, b| a.scope == b.scope) {
+                for spans in entry.chunk_by_mut(|a, b| a.scope == b.scope) {
                     let scope = in_order(encode_scope(&spans[0]), order, &SCOPE);
-                    let records = |writer: &mut Writer| {
-                        for span in spans {
-                            let record = in_order(encode_span(span), order, &SPAN);
-                            note(span, fingerprint(service, &record));
-                            writer.bytes(2, &record);
+                    let records = |writer: &mut Writer| match signal {
+                        Signal::Metrics => put_metrics(writer, spans, order, &mut note),
+                        Signal::Traces => {
+                            put_records(writer, spans, order, (encode_span, &SPAN), &mut note);
+                        }
+                        Signal::Logs => {
+                            put_records(writer, spans, order, (encode_log, &LOG), &mut note);
                         }
                     };
                     writer.message(2, |writer| {
@@ -50,6 +60,43 @@ pub fn request(
         });
     }
     request.into_vec()
+}
+
+fn service_of(span: &Span) -> &'static [u8] {
+    SERVICES[span.origin.service].name.as_bytes()
+}
+
+fn put_records(
+    writer: &mut Writer,
+    spans: &[Span],
+    order: FieldOrder,
+    (encode, shape): (fn(&Span) -> Vec<u8>, &Shape),
+    note: &mut impl FnMut(&Span, u64),
+) {
+    for span in spans {
+        let record = in_order(encode(span), order, shape);
+        note(span, fingerprint(service_of(span), b"", &record));
+        writer.bytes(2, &record);
+    }
+}
+
+fn put_metrics(
+    writer: &mut Writer,
+    spans: &mut [Span],
+    order: FieldOrder,
+    note: &mut impl FnMut(&Span, u64),
+) {
+    spans.sort_by_key(Instrument::of);
+    for spans in spans.chunk_by(|a, b| Instrument::of(a) == Instrument::of(b)) {
+        let instrument = Instrument::of(&spans[0]);
+        let mut points = Vec::with_capacity(spans.len());
+        for span in spans {
+            let point = in_order(encode_point(span), order, &POINT);
+            note(span, fingerprint(service_of(span), instrument.name.as_bytes(), &point));
+            points.push(point);
+        }
+        writer.bytes(2, &in_order(instrument.encode(&points), order, &METRIC));
+    }
 }
 
 /// Writes the three fields of a resource entry or a scope entry.
@@ -83,6 +130,12 @@ static SCOPE: Shape = Shape(&[(3, &KEY_VALUE)]);
 static EVENT: Shape = Shape(&[(3, &KEY_VALUE)]);
 static LINK: Shape = Shape(&[(4, &KEY_VALUE)]);
 static STATUS: Shape = Shape(&[]);
+static LOG: Shape = Shape(&[(5, &VALUE), (6, &KEY_VALUE)]);
+static METRIC: Shape = Shape(&[(5, &DATA), (7, &DATA), (9, &DATA), (10, &DATA)]);
+/// The data points are in order already.
+static DATA: Shape = Shape(&[]);
+/// Which of its fields are messages depends on the metric's kind, so those stay as they are.
+static POINT: Shape = Shape(&[]);
 static SPAN: Shape = Shape(&[(9, &KEY_VALUE), (11, &EVENT), (13, &LINK), (15, &STATUS)]);
 
 fn in_order(message: Vec<u8>, order: FieldOrder, shape: &Shape) -> Vec<u8> {
@@ -194,7 +247,11 @@ fn put_link(writer: &mut Writer, link: &Link) {
     put_attributes(writer, 4, &[("messaging.operation.type", "create".into())]);
 }
 
-fn put_attributes(writer: &mut Writer, number: u32, attributes: &[(&'static str, Value)]) {
+pub(super) fn put_attributes(
+    writer: &mut Writer,
+    number: u32,
+    attributes: &[(&'static str, Value)],
+) {
     for (key, value) in attributes {
         let key = key.as_bytes();
         match value {

@@ -1,4 +1,5 @@
-//! Makes realistic traces as OTLP bytes, and keeps the truth about them.
+//! Makes realistic traces as OTLP bytes, or logs and metrics that go with them, and keeps the
+//! truth about them.
 //!
 //! A trace's spans are spread over the next few requests, as they are when every service exports
 //! on its own; so no request, no edge and no connection sees a whole trace.
@@ -6,6 +7,7 @@
 mod attributes;
 pub mod draft;
 pub mod encode;
+mod telemetry;
 mod trace;
 pub mod vocabulary;
 
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use shared::{Batch, Signal};
+use shared::Batch;
 
 use crate::oracle::Policies;
 use crate::plan::Plan;
@@ -102,13 +104,13 @@ impl Generator {
     }
 
     fn encode(&mut self, spans: Vec<Span>) -> Batch {
-        let traces = &mut self.truth.traces;
-        let bytes = encode::request(spans, self.plan.field_order, |span, fingerprint| {
+        let (signal, traces) = (self.plan.signal, &mut self.truth.traces);
+        let bytes = encode::request(spans, signal, self.plan.field_order, |span, fingerprint| {
             let trace = &mut traces[span.trace];
             trace.fingerprint = trace.fingerprint.wrapping_add(fingerprint);
         });
-        let batch = Batch::parse(Signal::Traces, Bytes::from(bytes))
-            .expect("the generator writes valid requests");
+        let batch =
+            Batch::parse(signal, Bytes::from(bytes)).expect("the generator writes valid requests");
         self.truth.spans += batch.items() as u64;
         self.truth.bytes += batch.bytes().len() as u64;
         self.truth.requests += 1;

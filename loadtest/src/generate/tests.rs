@@ -1,8 +1,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
+use shared::Signal;
 use shared::wire::Layout;
 
 use super::*;
@@ -82,6 +85,60 @@ fn both_field_orders_say_the_same() {
     }
     let trailing = descending.iter().filter(|batch| batch.layout() == Layout::Trailing).count();
     assert_eq!(trailing, descending.len());
+}
+
+/// The requests of a small plan for this signal, in both orders of fields, decoded.
+fn in_both_orders<M: prost::Message + Default>(signal: Signal) -> [Vec<M>; 2] {
+    [FieldOrder::Sdk, FieldOrder::Collector].map(|field_order| {
+        let (requests, _) = generate(Plan { signal, field_order, ..Plan::new(5, 100) });
+        requests.iter().map(|request| M::decode(request.bytes().clone()).unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_decoder_finds_a_log_record_for_each_span() {
+    let [ascending, descending] = in_both_orders::<ExportLogsServiceRequest>(Signal::Logs);
+    assert_eq!(ascending, descending);
+    let (_, truth) = generate(Plan::new(5, 100));
+    let mut ids = std::collections::HashSet::new();
+    for entry in ascending.into_iter().flat_map(|request| request.resource_logs) {
+        for record in entry.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
+            assert_eq!((record.attributes.len(), record.trace_id.len()), (12, 16));
+            assert!(record.body.is_some() && record.severity_number > 0);
+            assert!(ids.insert((record.trace_id, record.span_id)));
+        }
+    }
+    assert_eq!(ids.len() as u64, truth.spans);
+}
+
+#[test]
+fn a_decoder_finds_a_data_point_for_each_span() {
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    let [ascending, descending] = in_both_orders::<ExportMetricsServiceRequest>(Signal::Metrics);
+    assert_eq!(ascending, descending);
+    let (_, truth) = generate(Plan::new(5, 100));
+    let mut points: HashMap<String, usize> = HashMap::new();
+    for entry in ascending.into_iter().flat_map(|request| request.resource_metrics) {
+        for metric in entry.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+            *points.entry(metric.name).or_default() += match metric.data.unwrap() {
+                Data::Gauge(gauge) => gauge.data_points.len(),
+                Data::Sum(sum) => {
+                    assert!(sum.is_monotonic && sum.aggregation_temporality == 2);
+                    sum.data_points.len()
+                }
+                Data::Histogram(histogram) => {
+                    for point in &histogram.data_points {
+                        assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
+                    }
+                    histogram.data_points.len()
+                }
+                Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
+                Data::Summary(_) => panic!("a summary has no exemplars"),
+            };
+        }
+    }
+    assert_eq!(points.len(), 5);
+    assert_eq!(points.values().sum::<usize>() as u64, truth.spans);
 }
 
 #[test]
