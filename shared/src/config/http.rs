@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cors::CorsConfig;
 use super::decode::{NotSupported, Section};
 use super::grpc::{Compression, Transport, validate_listen};
 use super::headers::Headers;
@@ -21,17 +22,16 @@ config_struct! {
         /// Largest body in bytes, as sent and decompressed; 0 is 20 MiB.
         pub max_request_body_size: usize = 20 * 1024 * 1024,
         /// Compressions that are taken; an empty text is none at all.
-        pub compression_algorithms: Vec<String> =
-            ["", "gzip", "zstd", "zlib", "deflate"].map(str::to_owned).to_vec(),
+        pub compression_algorithms: Vec<String> = ALGORITHMS.map(str::to_owned).to_vec(),
         /// Connections at a time; further ones wait to be accepted.
         pub max_connections: u32 = 10_000,
         /// Time for a request's head, and between two requests; 0 is no limit.
         pub read_header_timeout: Duration = Duration::from_secs(60),
         /// Time for a request's body; 0 is no limit.
         pub read_timeout: Duration = Duration::from_secs(60),
-        /// Taken for compatibility; an answer is a few bytes.
+        /// A connection ends when its client takes nothing of an answer for this long; 0 is no limit.
         pub write_timeout: Duration = Duration::from_secs(30),
-        /// Taken for compatibility; `read_header_timeout` ends idle connections.
+        /// A connection ends when it had no request for this long; 0 is no limit.
         pub idle_timeout: Duration = Duration::from_secs(60),
         /// Whether a connection serves more than one request.
         pub keep_alives_enabled: bool = true,
@@ -43,10 +43,14 @@ config_struct! {
         pub auth: NotSupported = NotSupported,
         /// The same.
         pub middlewares: NotSupported = NotSupported,
-        /// Browsers do not send here.
-        pub cors: NotSupported = NotSupported,
+        /// Which pages of other origins a browser lets send here.
+        pub cors: Section<CorsConfig> = Section::none(),
     }
 }
+
+/// What `compression_algorithms` may list, and does unless it is set.
+const ALGORITHMS: [&str; 8] =
+    ["", "gzip", "zstd", "zlib", "snappy", "deflate", "lz4", "x-snappy-framed"];
 
 impl HttpServerConfig {
     /// Largest body in bytes.
@@ -65,12 +69,14 @@ impl HttpServerConfig {
         validate_listen(&self.endpoint, &at.key("endpoint"), problems);
         let algorithms = at.key("compression_algorithms");
         for (index, name) in self.compression_algorithms.iter().enumerate() {
-            if !["", "gzip", "zstd", "zlib", "deflate"].contains(&name.as_str()) {
-                problems.report(
-                    &algorithms.index(index),
-                    format!("unsupported algorithm {name:?}, expected gzip, zstd, zlib or deflate"),
-                );
+            if !ALGORITHMS.contains(&name.as_str()) {
+                let known = ALGORITHMS[1..].join(", ");
+                let message = format!("unsupported algorithm {name:?}, expected one of {known}");
+                problems.report(&algorithms.index(index), message);
             }
+        }
+        if let Some(cors) = self.cors.as_ref() {
+            cors.validate(&at.key("cors"), problems);
         }
         if self.max_connections == 0 {
             problems.report(&at.key("max_connections"), "must be positive");

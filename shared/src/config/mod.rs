@@ -22,12 +22,14 @@ pub(crate) mod testing;
 pub mod units;
 mod values;
 
+mod cors;
 mod endpoint;
 mod grpc;
 mod headers;
 mod http;
 mod tls;
 
+pub use cors::CorsConfig;
 pub use decode::{Decode, DecodeField, Fields, NotSupported, Section, expected, key_name};
 pub use document::Document;
 pub use endpoint::Endpoint;

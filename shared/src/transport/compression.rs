@@ -1,6 +1,7 @@
 //! Compression: the only file of ours that inflates, and always under a cap.
 //!
-//! gRPC messages are inflated by tonic's codec, under the same cap.
+//! What is read is more than what is written: a server takes every coding that the Collector's
+//! does, a client makes those that its configuration knows.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -13,19 +14,47 @@ use crate::config::Compression;
 /// Largest window that a zstd stream may ask for: 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// What every framed snappy stream begins with.
+const SNAPPY_MAGIC: &[u8] = b"\xff\x06\x00\x00sNaPpY";
+
 thread_local! {
     /// A context is some 100 KiB, which would cost more to make than a small body to inflate.
     static ZSTD: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
-/// How the name of a `Content-Encoding` compresses.
-pub fn by_name(name: &str) -> Option<Compression> {
-    match name {
-        "" | "identity" => Some(Compression::None),
-        "gzip" => Some(Compression::Gzip),
-        "zstd" => Some(Compression::Zstd),
-        "zlib" | "deflate" => Some(Compression::Zlib),
-        _ => None,
+/// How a message that was received is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// gzip, in one member or several.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+    /// zlib, which HTTP calls deflate.
+    Zlib,
+    /// Snappy, as one block or framed: the Collector sent frames under this name for long.
+    Snappy,
+    /// Snappy, framed.
+    SnappyFramed,
+    /// LZ4, framed.
+    Lz4,
+}
+
+impl Coding {
+    /// The names that [`Coding::by_name`] knows.
+    pub const NAMES: [&str; 7] =
+        ["gzip", "zstd", "zlib", "snappy", "deflate", "lz4", "x-snappy-framed"];
+
+    /// How a `Content-Encoding` compresses. Source: collector config/confighttp/compression.go.
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "gzip" => Some(Coding::Gzip),
+            "zstd" => Some(Coding::Zstd),
+            "zlib" | "deflate" => Some(Coding::Zlib),
+            "snappy" => Some(Coding::Snappy),
+            "x-snappy-framed" => Some(Coding::SnappyFramed),
+            "lz4" => Some(Coding::Lz4),
+            _ => None,
+        }
     }
 }
 
@@ -44,41 +73,75 @@ pub fn content_encoding(compression: Compression) -> Option<&'static str> {
 /// # Errors
 /// [`Unread::TooLarge`] at the limit, whatever may follow; [`Unread::BadCompression`].
 #[allow(clippy::disallowed_types, reason = "the one place that inflates, under a cap")]
-pub fn inflate(
-    compression: Compression,
-    compressed: &[u8],
-    limit: usize,
-) -> Result<Vec<u8>, Unread> {
-    match compression {
-        Compression::None => Err(Unread::BadCompression("nothing to inflate".to_owned())),
-        Compression::Gzip => {
-            read_capped(flate2::read::MultiGzDecoder::new(compressed), compressed.len(), limit)
-        }
-        Compression::Zlib => {
-            read_capped(flate2::read::ZlibDecoder::new(compressed), compressed.len(), limit)
-        }
-        Compression::Zstd => ZSTD.with_borrow_mut(|context| {
+pub fn inflate(coding: Coding, compressed: &[u8], limit: usize) -> Result<Vec<u8>, Unread> {
+    let mut inflated = Capped::new(compressed.len(), limit);
+    match coding {
+        Coding::Gzip => inflated.read(flate2::read::MultiGzDecoder::new(compressed))?,
+        Coding::Zlib => inflated.read(flate2::read::ZlibDecoder::new(compressed))?,
+        Coding::Zstd => ZSTD.with_borrow_mut(|context| {
             let reset = zstd::zstd_safe::ResetDirective::SessionAndParameters;
             if context.reset(reset).is_err() {
                 *context = DCtx::create();
             }
             let mut decoder = zstd::stream::read::Decoder::with_context(compressed, context);
-            decoder
-                .window_log_max(ZSTD_WINDOW_LOG)
-                .map_err(|error| Unread::BadCompression(error.to_string()))?;
-            read_capped(decoder, compressed.len(), limit)
-        }),
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|error| corrupt(&error))?;
+            inflated.read(decoder)
+        })?,
+        Coding::Snappy if !compressed.starts_with(SNAPPY_MAGIC) => {
+            return inflate_snappy_block(compressed, limit);
+        }
+        Coding::Snappy | Coding::SnappyFramed => {
+            inflated.read(snap::read::FrameDecoder::new(compressed))?;
+        }
+        Coding::Lz4 => {
+            let mut decoder = lz4_flex::frame::FrameDecoder::new(compressed);
+            // The decoder ends with each frame; frames join by concatenation.
+            loop {
+                inflated.read(&mut decoder)?;
+                if decoder.get_ref().is_empty() {
+                    break;
+                }
+            }
+        }
     }
+    Ok(inflated.bytes)
 }
 
-fn read_capped(decoder: impl Read, compressed: usize, limit: usize) -> Result<Vec<u8>, Unread> {
-    // Telemetry shrinks to a fifth or so.
-    let mut inflated = Vec::with_capacity(compressed.saturating_mul(5).min(limit));
-    // One byte more than the limit tells a body of just the limit from a larger one.
-    match decoder.take(limit as u64 + 1).read_to_end(&mut inflated) {
-        Ok(_) if inflated.len() > limit => Err(Unread::TooLarge(limit)),
-        Ok(_) => Ok(inflated),
-        Err(error) => Err(Unread::BadCompression(error.to_string())),
+/// A block says its length in front, which is looked at before anything is allocated.
+#[allow(clippy::disallowed_types, reason = "the one place that inflates, under a cap")]
+fn inflate_snappy_block(compressed: &[u8], limit: usize) -> Result<Vec<u8>, Unread> {
+    let length = snap::raw::decompress_len(compressed).map_err(|error| corrupt(&error))?;
+    if length > limit {
+        return Err(Unread::TooLarge(limit));
+    }
+    snap::raw::Decoder::new().decompress_vec(compressed).map_err(|error| corrupt(&error))
+}
+
+fn corrupt(error: &dyn std::error::Error) -> Unread {
+    Unread::BadCompression(error.to_string())
+}
+
+/// Bytes that were inflated so far.
+struct Capped {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Capped {
+    fn new(compressed: usize, limit: usize) -> Self {
+        // Telemetry shrinks to a fifth or so.
+        Self { bytes: Vec::with_capacity(compressed.saturating_mul(5).min(limit)), limit }
+    }
+
+    /// Reads `decoder` to its end, or up to the limit.
+    fn read(&mut self, decoder: impl Read) -> Result<(), Unread> {
+        // One byte more than the limit tells a body of just the limit from a larger one.
+        let room = self.limit - self.bytes.len() + 1;
+        match decoder.take(room as u64).read_to_end(&mut self.bytes) {
+            Ok(_) if self.bytes.len() > self.limit => Err(Unread::TooLarge(self.limit)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(corrupt(&error)),
+        }
     }
 }
 
@@ -104,20 +167,45 @@ pub fn compress(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Compresses `bytes` as a client of another make would, under every name that is read.
+#[cfg(test)]
+pub(crate) fn compress_as(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let framed = || {
+        let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+        encoder.write_all(bytes).unwrap();
+        encoder.into_inner().unwrap()
+    };
+    match name {
+        "gzip" => compress(Compression::Gzip, bytes).unwrap(),
+        "zstd" => compress(Compression::Zstd, bytes).unwrap(),
+        "zlib" | "deflate" => compress(Compression::Zlib, bytes).unwrap(),
+        "snappy" => snap::raw::Encoder::new().compress_vec(bytes).unwrap(),
+        "x-snappy-framed" => framed(),
+        "lz4" => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        _ => bytes.to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Compression; 3] = [Compression::Gzip, Compression::Zstd, Compression::Zlib];
+    fn inflate(name: &str, compressed: &[u8], limit: usize) -> Result<Vec<u8>, Unread> {
+        super::inflate(Coding::by_name(name).unwrap(), compressed, limit)
+    }
 
     #[test]
     fn what_was_compressed_inflates_up_to_the_limit() {
         let bytes: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
-        for compression in ALL {
-            let compressed = compress(compression, &bytes).unwrap();
-            assert_eq!(inflate(compression, &compressed, bytes.len()).unwrap(), bytes);
-            let over = inflate(compression, &compressed, bytes.len() - 1);
-            assert_eq!(over, Err(Unread::TooLarge(bytes.len() - 1)), "{compression:?}");
+        for name in Coding::NAMES {
+            let compressed = compress_as(name, &bytes);
+            assert_eq!(inflate(name, &compressed, bytes.len()).unwrap(), bytes, "{name}");
+            let over = inflate(name, &compressed, bytes.len() - 1);
+            assert_eq!(over, Err(Unread::TooLarge(bytes.len() - 1)), "{name}");
         }
     }
 
@@ -125,23 +213,37 @@ mod tests {
     fn a_bomb_stops_at_the_limit() {
         const LIMIT: usize = 1024 * 1024;
         let zeros = vec![0; LIMIT];
-        for compression in [Compression::Gzip, Compression::Zstd] {
-            // Both formats join streams by concatenation: this is a gibibyte.
-            let bomb = compress(compression, &zeros).unwrap().repeat(1024);
-            assert!(bomb.len() < 8 * LIMIT, "{compression:?}: {}", bomb.len());
-            assert_eq!(inflate(compression, &bomb, LIMIT), Err(Unread::TooLarge(LIMIT)));
+        for name in ["gzip", "zstd", "lz4", "x-snappy-framed"] {
+            // These formats join streams by concatenation: this would be 64 MiB and more.
+            let bomb = compress_as(name, &zeros).repeat(64);
+            assert!(bomb.len() < 4 * LIMIT, "{name}: {}", bomb.len());
+            assert_eq!(inflate(name, &bomb, LIMIT), Err(Unread::TooLarge(LIMIT)), "{name}");
         }
+        // A block of snappy that says it holds 4 GiB, and one whose length is no number.
+        let liar = inflate("snappy", b"\xff\xff\xff\xff\x0f\x00a", LIMIT);
+        assert_eq!(liar, Err(Unread::TooLarge(LIMIT)));
+        let broken = inflate("snappy", &[0xff; 8], LIMIT);
+        assert!(matches!(broken, Err(Unread::BadCompression(_))), "{broken:?}");
     }
 
     #[test]
     fn corrupt_and_cut_off_streams_are_refused_and_the_next_one_is_read() {
-        for compression in ALL {
-            let compressed = compress(compression, &[7; 1000]).unwrap();
-            let cut = inflate(compression, &compressed[..compressed.len() - 5], 1000);
-            assert!(matches!(cut, Err(Unread::BadCompression(_))), "{compression:?}: {cut:?}");
-            let corrupt = inflate(compression, b"no such thing", 1000);
-            assert!(matches!(corrupt, Err(Unread::BadCompression(_))), "{compression:?}");
-            assert_eq!(inflate(compression, &compressed, 1000).unwrap(), [7; 1000]);
+        for name in Coding::NAMES {
+            let compressed = compress_as(name, &[7; 1000]);
+            let cut = inflate(name, &compressed[..compressed.len() - 5], 1000);
+            assert!(matches!(cut, Err(Unread::BadCompression(_))), "{name}: {cut:?}");
+            let corrupt = inflate(name, b"no such thing", 1000);
+            assert!(matches!(corrupt, Err(Unread::BadCompression(_))), "{name}: {corrupt:?}");
+            assert_eq!(inflate(name, &compressed, 1000).unwrap(), [7; 1000], "{name}");
         }
+    }
+
+    #[test]
+    fn snappy_is_told_from_its_framed_form_by_its_first_bytes() {
+        let framed = compress_as("x-snappy-framed", b"spans");
+        assert_eq!(inflate("snappy", &framed, 100).unwrap(), b"spans");
+        let block = compress_as("snappy", b"spans");
+        let wrong = inflate("x-snappy-framed", &block, 100);
+        assert!(matches!(wrong, Err(Unread::BadCompression(_))), "{wrong:?}");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::Compression;
-use crate::transport::compression::compress;
+use crate::transport::compression::{Coding, compress, compress_as};
 
 const PROTOBUF: &str = "application/x-protobuf";
 
@@ -52,14 +52,9 @@ async fn send(
 async fn a_batch_is_taken_with_every_compression() {
     let served = serve_http().await;
     let batch = traces(&["a", "b"]);
-    for (name, compression) in [
-        ("gzip", Compression::Gzip),
-        ("zstd", Compression::Zstd),
-        ("deflate", Compression::Zlib),
-        ("identity", Compression::None),
-    ] {
+    for name in Coding::NAMES.into_iter().chain(["identity", "", "GZIP"]) {
         let request = post("/v1/traces", PROTOBUF).header(header::CONTENT_ENCODING, name);
-        let body = compress(compression, batch.bytes()).unwrap();
+        let body = compress_as(&name.to_ascii_lowercase(), batch.bytes());
         let answer = send(&served, request, body).await;
         assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]), "{name}");
         assert_eq!(answer.header(header::CONTENT_TYPE), PROTOBUF);
@@ -136,6 +131,80 @@ async fn a_rejection_has_status_delay_and_message() {
     served.recording.answer(|batch| Err(Rejected::permanent(batch, "no")));
     let answer = send(&served, request(), traces(&["a"]).bytes().clone()).await;
     assert_eq!((answer.status, answer.header(header::RETRY_AFTER)), (500, ""));
+}
+
+#[tokio::test]
+async fn every_bomb_stops_at_the_limit_of_the_body() {
+    let served = serve_http().await;
+    for name in Coding::NAMES {
+        for content_type in [PROTOBUF, "application/json"] {
+            let request = post("/v1/traces", content_type).header(header::CONTENT_ENCODING, name);
+            // Below the limit as sent, a hundred times above it inflated.
+            let answer = send(&served, request, compress_as(name, &[b' '; 1001])).await;
+            assert_eq!(answer.status, 413, "{name}: {:?}", answer.body);
+            assert_eq!(answer.header(header::CONTENT_TYPE), content_type);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compression_that_is_not_listed_is_refused() {
+    let served = serve(json!({ "http": {
+        "endpoint": "127.0.0.1:0", "compression_algorithms": ["", "zstd"],
+    } }))
+    .await;
+    for (name, status) in [("zstd", 200), ("gzip", 400), ("identity", 200)] {
+        let request = post("/v1/traces", PROTOBUF).header(header::CONTENT_ENCODING, name);
+        let answer = send(&served, request, compress_as(name, traces(&["a"]).bytes())).await;
+        assert_eq!(answer.status, status, "{name}: {:?}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_browser_learns_what_it_may_send_and_sends_it() {
+    let served = serve(json!({ "http": {
+        "endpoint": "127.0.0.1:0",
+        "cors": { "allowed_origins": ["https://*.example.com"], "max_age": 60 },
+        "response_headers": { "vary": "X-Mine", "x-served-by": "edge" },
+    } }))
+    .await;
+    let preflight = Request::builder()
+        .method(Method::OPTIONS)
+        .uri("/v1/traces")
+        .header(header::HOST, "test")
+        .header(header::ORIGIN, "https://shop.example.com")
+        .header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST")
+        .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "content-type");
+    let answer = send(&served, preflight, "").await;
+    assert_eq!((answer.status, answer.body.len()), (204, 0));
+    assert_eq!(answer.header(header::ACCESS_CONTROL_ALLOW_HEADERS), "content-type");
+    assert_eq!(answer.header(header::ACCESS_CONTROL_MAX_AGE), "60");
+    assert_eq!(answer.header(header::HeaderName::from_static("x-served-by")), "edge");
+    for (origin, allowed) in
+        [("https://shop.example.com", "https://shop.example.com"), ("https://evil.org", "")]
+    {
+        let request = post("/v1/traces", PROTOBUF).header(header::ORIGIN, origin);
+        let answer = send(&served, request, traces(&["a"]).bytes().clone()).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN), allowed);
+        assert_eq!(answer.header(header::CONTENT_TYPE), PROTOBUF);
+    }
+    // OPTIONS that is no preflight is a method like any other that is not POST.
+    let options = Request::builder().method(Method::OPTIONS).uri("/v1/traces");
+    let answer = send(&served, options.header(header::HOST, "test"), "").await;
+    assert_eq!((answer.status, answer.header(header::ALLOW)), (405, "POST"));
+}
+
+#[tokio::test]
+async fn empty_bodies_are_empty_requests_in_protobuf_only() {
+    let served = serve_http().await;
+    let answer = send(&served, post("/v1/traces", PROTOBUF), "").await;
+    assert_eq!(answer.status, 200);
+    let answer = send(&served, post("/v1/traces", "application/json"), "null").await;
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"{}"[..]));
+    let answer = send(&served, post("/v1/traces", "application/json"), "").await;
+    assert_eq!(answer.status, 400, "{:?}", answer.body);
+    assert!(served.recording.taken().is_empty());
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! HTTP on hyper: OTLP/HTTP's server and client.
 
 pub mod client;
+mod cors;
 pub mod server;

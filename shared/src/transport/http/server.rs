@@ -12,10 +12,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 
-use crate::config::{Compression, Headers, HttpServerConfig};
+use super::cors::Cors;
+use crate::config::{Headers, HttpServerConfig};
 use crate::otlp::{Encoding, Intake, OtlpHttpServerConfig, Refusal, Turned};
 use crate::service::BuildError;
-use crate::transport::compression;
+use crate::transport::compression::{self, Coding};
 use crate::transport::listen::{Age, Lifetime, Listener, ListenerMetrics, Server};
 use crate::transport::status::{self, Failure, Unread};
 use crate::transport::tls::{Alpn, ServerTls};
@@ -108,6 +109,7 @@ struct Exporting {
     /// The `Content-Encoding`s that are taken; none at all leaves bodies as they are.
     compressions: Vec<String>,
     response_headers: Headers,
+    cors: Option<Cors>,
 }
 
 impl Exporting {
@@ -120,24 +122,44 @@ impl Exporting {
             body_timeout: config.server.read_timeout,
             compressions: config.server.compression_algorithms.clone(),
             response_headers: config.server.response_headers.clone(),
+            cors: config.server.cors.as_ref().and_then(Cors::new),
         }
     }
 
+    /// Answers any request: what browsers ask beforehand here, the rest by [`Self::respond`].
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let mut response = match self.route(&request) {
-            Ok((signal, encoding)) => match self.export(request, signal, encoding).await {
-                Ok(()) => success(encoding),
-                Err(failure) => failed(&failure, encoding),
-            },
-            Err((status, text)) => {
-                self.intake.refuse(Refusal::Unsupported);
-                plain(status, text)
+        let (mut response, cors) = match &self.cors {
+            None => (self.respond(request).await, HeaderMap::new()),
+            Some(cors) if Cors::is_preflight(&request) => {
+                (no_content(), cors.preflight(request.headers()))
+            }
+            Some(cors) => {
+                let headers = cors.actual(request.method(), request.headers());
+                (self.respond(request).await, headers)
             }
         };
+        let headers = response.headers_mut();
         for (name, value) in self.response_headers.iter() {
-            response.headers_mut().append(name, value.clone());
+            // What the answer itself says stands, as its content type.
+            headers.entry(name).or_insert_with(|| value.clone());
         }
+        headers.extend(cors);
         response
+    }
+
+    /// Answers what is to be an export. Sees the headers before a byte of the body is read.
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (signal, encoding) = match self.route(&request) {
+            Ok(route) => route,
+            Err((status, text)) => {
+                self.intake.refuse(Refusal::Unsupported);
+                return plain(status, text);
+            }
+        };
+        match self.export(request, signal, encoding).await {
+            Ok(()) => success(encoding),
+            Err(failure) => failed(&failure, encoding),
+        }
     }
 
     fn route(
@@ -181,7 +203,7 @@ impl Exporting {
 
     /// Reads and inflates a body, both under the limit.
     async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Unread> {
-        let compression = self.compression(request.headers())?;
+        let coding = self.coding(request.headers())?;
         let body = request.into_body();
         // Known to be too large: not a byte of it is read.
         if body.size_hint().lower() > self.max_body as u64 {
@@ -200,24 +222,33 @@ impl Exporting {
                 None => Unread::Broken("the body was not sent to its end".into()),
             })?
             .to_bytes();
-        match compression {
-            Compression::None => Ok(body),
-            compression => compression::inflate(compression, &body, self.max_body).map(Bytes::from),
+        match coding {
+            None => Ok(body),
+            Some(coding) => compression::inflate(coding, &body, self.max_body).map(Bytes::from),
         }
     }
 
-    fn compression(&self, headers: &HeaderMap) -> Result<Compression, Unread> {
+    /// How a body is compressed.
+    fn coding(&self, headers: &HeaderMap) -> Result<Option<Coding>, Unread> {
         // An empty list means that bodies are not looked at, as in the Collector.
         if self.compressions.is_empty() {
-            return Ok(Compression::None);
+            return Ok(None);
         }
-        let Some(value) = headers.get(header::CONTENT_ENCODING) else {
-            return Ok(Compression::None);
-        };
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
         let name = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-        let listed = name == "identity" || self.compressions.contains(&name);
-        compression::by_name(&name).filter(|_| listed).ok_or(Unread::UnknownCompression(name))
+        match Coding::by_name(&name) {
+            _ if matches!(name.as_str(), "" | "identity") => Ok(None),
+            Some(coding) if self.compressions.contains(&name) => Ok(Some(coding)),
+            _ => Err(Unread::UnknownCompression(name)),
+        }
     }
+}
+
+/// The answer to a preflight; its headers say what is allowed.
+fn no_content() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 fn success(encoding: Encoding) -> Response<Full<Bytes>> {

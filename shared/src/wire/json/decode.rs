@@ -1,9 +1,11 @@
 //! OTLP/JSON to wire form, streamed: fields are written as they are read.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
@@ -11,6 +13,14 @@ use serde::de::{
 use super::schema::{Field, Kind, Label, Message};
 use super::{JsonError, Path, Step};
 use crate::wire::{Signal, Writer};
+
+/// Takes padding that is there, missing or not quite zero; the alphabet is brought to one before.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Reads an export request of `signal` from JSON and returns it in wire form.
 ///
@@ -24,7 +34,7 @@ pub fn decode(signal: Signal, json: &[u8]) -> Result<Vec<u8>, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let visitor =
         MessageVisitor { message: Message::request(signal), writer: &mut writer, path: &mut path };
-    match deserializer.deserialize_map(visitor).and_then(|()| deserializer.end()) {
+    match deserializer.deserialize_any(visitor).and_then(|()| deserializer.end()) {
         Ok(()) => Ok(writer.into_vec()),
         Err(error) => Err(JsonError { path: path.to_string(), reason: error.to_string() }),
     }
@@ -42,6 +52,11 @@ impl<'de> Visitor<'de> for MessageVisitor<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an object ({})", self.message.name)
+    }
+
+    /// `null` instead of a request.
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -157,7 +172,7 @@ impl<'de> Visitor<'de> for ListVisitor<'_> {
     }
 }
 
-/// Writes one occurrence of a repeated field.
+/// Writes one occurrence of a repeated field; `null` is an empty one.
 struct ElementSeed<'w> {
     field: &'static Field,
     writer: &'w mut Writer,
@@ -168,6 +183,23 @@ impl<'de> DeserializeSeed<'de> for ElementSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ElementSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        self.writer.bytes(self.field.number, &[]);
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         write_value(self.field, self.writer, self.path, deserializer)
     }
 }
@@ -188,7 +220,8 @@ fn write_value<'de, D: Deserializer<'de>>(
             result
         }
         Kind::String | Kind::Bytes | Kind::Id(_) => {
-            deserializer.deserialize_str(TextVisitor { field, writer })
+            // As bytes, since only those may hold half a character.
+            deserializer.deserialize_bytes(TextVisitor { field, writer })
         }
         kind => {
             let number = deserializer.deserialize_any(NumberVisitor(kind))?;
@@ -225,30 +258,60 @@ impl Visitor<'_> for TextVisitor<'_> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.field.kind {
             Kind::Id(length) => write!(f, "an id of {} hex digits, or none", 2 * length),
-            Kind::Bytes => f.write_str("base64 with padding"),
+            Kind::Bytes => f.write_str("base64"),
             _ => f.write_str("a string"),
         }
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        let invalid = || E::invalid_value(Unexpected::Str(text), &self);
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<(), E> {
+        let text = whole_characters(bytes);
+        let invalid = || E::invalid_value(Unexpected::Str(&text), &self);
         let number = self.field.number;
         match self.field.kind {
             Kind::Id(length) => {
-                let id = decode_hex(text).ok_or_else(invalid)?;
+                let id = decode_hex(&text).ok_or_else(invalid)?;
                 if !id.is_empty() && id.len() != length {
                     return Err(E::invalid_length(text.len(), &self));
                 }
                 self.writer.bytes(number, &id);
             }
             Kind::Bytes => {
-                let bytes = BASE64.decode(text).map_err(|_| invalid())?;
+                let bytes = decode_base64(&text).ok_or_else(invalid)?;
                 self.writer.bytes(number, &bytes);
             }
             _ => self.writer.bytes(number, text.as_bytes()),
         }
         Ok(())
     }
+}
+
+/// The text with U+FFFD for what is no character: mostly half of a pair, where a browser has cut
+/// a text.
+fn whole_characters(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        // Half a pair is three bytes, each of which is wrong for itself.
+        let goes_on = chunk.valid().is_empty() && text.ends_with(char::REPLACEMENT_CHARACTER);
+        if !chunk.invalid().is_empty() && !goes_on {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// Base64 of either alphabet, in one line or several.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let standard = |byte: u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    };
+    let lines = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n'));
+    BASE64.decode(lines.map(standard).collect::<Vec<u8>>()).ok()
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {

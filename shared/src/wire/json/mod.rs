@@ -8,13 +8,16 @@
 //! |---|---|---|
 //! | field names | `lowerCamelCase`, `snake_case` | `lowerCamelCase` |
 //! | trace and span ids | hex of any case, 32 and 16 digits; empty for none | hex, lower case |
-//! | other bytes | base64 with padding | base64 with padding |
+//! | other bytes | base64 of either alphabet, with padding or without | standard base64 with padding |
 //! | 64-bit integers | number or decimal string | decimal string |
 //! | 32-bit integers | number or decimal string | number |
 //! | enums | number or name | number |
 //! | doubles | number or string, `NaN` and `Infinity` too | number; `NaN`, `Infinity`, `-Infinity` |
-//! | `null` | as if the field were absent | never |
+//! | strings | half a surrogate pair becomes U+FFFD | UTF-8 |
+//! | `null` | as if the field were absent; in an array, and alone, an empty message | never |
 //! | unknown fields | ignored | left out |
+//!
+//! A second value behind the request is an error, which the Collector passes over.
 //!
 //! Source: specification, "JSON Protobuf Encoding"; Collector pdata/internal/json.
 
