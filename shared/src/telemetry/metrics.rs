@@ -4,7 +4,7 @@
 //! a component is built; counting is an atomic add per batch.
 
 /// What a metric is, for the documentation and for the exporter's help texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Descriptor {
     /// Name as the Collector gives it.
     pub name: &'static str,
@@ -16,18 +16,31 @@ pub struct Descriptor {
     pub labels: &'static [&'static str],
     /// What it counts.
     pub help: &'static str,
+    /// Whether its series leave the page some time after their last holder; see
+    /// [`expiring`](super::expiring).
+    pub expires: bool,
 }
 
 /// A metric's type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Only grows.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counts in buckets; the bounds are those of [`Descriptor::name`] in
-    /// `telemetry::prometheus`.
+    /// Counts in buckets; the bounds are those of [`Descriptor::name`] in `telemetry::bounds`.
     Histogram,
+}
+
+impl Kind {
+    /// As Prometheus calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
 }
 
 /// Declares a struct of metric handles.
@@ -45,9 +58,62 @@ pub enum Kind {
 /// ```
 ///
 /// `new` takes a value for each label of the set, in any order. A series exists from the moment
-/// its handle was made.
+/// its handle was made, for as long as the process lives.
+///
+/// With `expiring` before the labels, it lives only for as long as somebody holds a handle, and a
+/// [little longer](crate::telemetry::expiring::GRACE): for labels whose values come and go, such as the
+/// endpoints of backends. Such a set knows one more kind, the [`Age`](crate::telemetry::expiring::Age)
+/// of something.
+///
+/// ```
+/// shared::metric_set! {
+///     /// What is counted of a guest.
+///     pub struct GuestMetrics expiring ["name"];
+///     /// Number of glasses drunk.
+///     glasses: Counter = "guest_glasses", "{glass}";
+///     /// Time since the first glass that is still to be paid.
+///     unpaid: Age = "guest_oldest_unpaid_glass_age", "s";
+/// }
+/// let metrics = GuestMetrics::new(&[("name", "Ann")]);
+/// metrics.glasses.increment(1);
+/// metrics.unpaid.since(shared::clock::now());
+/// ```
 #[macro_export]
 macro_rules! metric_set {
+    (
+        $(#[doc = $doc:literal])+
+        $vis:vis struct $set:ident expiring $labels:tt;
+        $( $(#[doc = $help:literal])+ $field:ident : $kind:ident = $name:literal, $unit:literal; )+
+    ) => {
+        $(#[doc = $doc])+
+        #[derive(Clone)]
+        $vis struct $set {
+            $( $(#[doc = $help])+ pub $field: $crate::telemetry::expiring::$kind, )+
+        }
+
+        impl $set {
+            /// The metrics of this set.
+            $vis const DESCRIPTORS: &'static [$crate::telemetry::metrics::Descriptor] = &[
+                $( $crate::telemetry::metrics::Descriptor {
+                    name: $name,
+                    kind: <$crate::telemetry::expiring::$kind
+                        as $crate::telemetry::expiring::Handle>::KIND,
+                    unit: $unit,
+                    labels: &$labels,
+                    help: $crate::telemetry::metrics::trimmed(concat!($($help),+)),
+                    expires: true,
+                }, )+
+            ];
+
+            /// Makes series with these label values, which live until the last clone is dropped.
+            $vis fn new(labels: &[(&'static str, &str)]) -> Self {
+                let mut member = $crate::telemetry::expiring::Member::default();
+                let set = Self { $( $field: member.handle($name), )+ };
+                member.register(Self::DESCRIPTORS, labels);
+                set
+            }
+        }
+    };
     (
         $(#[doc = $doc:literal])+
         $vis:vis struct $set:ident $labels:tt;
@@ -68,6 +134,7 @@ macro_rules! metric_set {
                     unit: $unit,
                     labels: &$labels,
                     help: $crate::telemetry::metrics::trimmed(concat!($($help),+)),
+                    expires: false,
                 }, )+
             ];
 

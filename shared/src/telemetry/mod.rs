@@ -2,12 +2,14 @@
 //!
 //! [`start`] comes before any component is built, since a metric's handle is taken from the
 //! recorder that is installed at that moment. Components declare their metrics with
-//! [`metric_set!`](crate::metric_set), count what they hold with [`memory::Held`] and thin their
+//! [`metric_set!`](crate::metric_set), [`expiring`] where a label's values come and go, count what they hold with [`memory::Held`] and thin their
 //! logs with [`thin::Thin`].
 
+mod bounds;
 pub mod cgroup;
 pub mod config;
 pub mod docs;
+pub mod expiring;
 mod logs;
 pub mod memory;
 pub mod metrics;

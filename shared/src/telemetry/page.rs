@@ -1,7 +1,7 @@
 //! The page of metrics: what the recorder renders, in a stable order, and what it cannot render.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::time::Instant;
 
 use metrics::Recorder;
@@ -9,7 +9,9 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use super::bounds::{DEFAULT_BOUNDS, bounds};
 use super::config::PrometheusConfig;
+use super::expiring::{self, Family, HistogramValue, Value};
 use super::metrics::{Descriptor, Kind};
 use super::{cgroup, process};
 
@@ -80,11 +82,18 @@ impl Page {
             .filter(|family| !family.is_empty())
             .map(|family| self.rename(family))
             .collect();
-        let values = process::uptime_and_cpu_seconds(self.started, crate::clock::now());
+        let now = crate::clock::now();
+        let values = process::uptime_and_cpu_seconds(self.started, now);
         for (descriptor, value) in process::SECONDS.iter().zip(values) {
-            families.extend(value.map(|value| self.counter(descriptor, value)));
+            families.extend(value.map(|value| self.counter(descriptor, &value.to_string())));
         }
         families.push(self.target_info());
+        let expiring = expiring::snapshot(now);
+        let dropped = expiring.dropped_series.to_string();
+        families.push(self.counter(&expiring::DROPPED[0], &dropped));
+        for family in &expiring.families {
+            self.add(family, &mut families);
+        }
         families.sort_by(|a, b| name_of(a).cmp(name_of(b)));
         families.join("\n") + "\n"
     }
@@ -98,10 +107,29 @@ impl Page {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    fn counter(&self, descriptor: &Descriptor, value: f64) -> String {
+    fn counter(&self, descriptor: &Descriptor, value: &str) -> String {
         let name = self.naming.name(descriptor);
-        let (help, labels) = (descriptor.help, braced(&self.constant));
-        format!("# HELP {name} {help}\n# TYPE {name} counter\n{name}{labels} {value}")
+        let (head, labels) = (head(&name, descriptor), braced(&self.constant));
+        format!("{head}\n{name}{labels} {value}")
+    }
+
+    /// Adds a family whose series expire; to the recorder's of that name, if it has one.
+    fn add(&self, family: &Family, families: &mut Vec<String>) {
+        let name = self.naming.name(&family.descriptor);
+        let place = families.iter().position(|other| name_of(other) == name);
+        let place = place.unwrap_or_else(|| {
+            families.push(head(&name, &family.descriptor));
+            families.len() - 1
+        });
+        let text = &mut families[place];
+        for (labels, value) in &family.series {
+            let labels: Vec<_> = self.constant.iter().chain(labels).cloned().collect();
+            match value {
+                Value::Counter(count) => put(text, &name, &labels, count),
+                Value::Gauge(value) | Value::Age(value) => put(text, &name, &labels, value),
+                Value::Histogram(value) => put_histogram(text, &name, labels, value),
+            }
+        }
     }
 
     fn target_info(&self) -> String {
@@ -110,6 +138,33 @@ impl Page {
             "# HELP target_info Target metadata\n# TYPE target_info gauge\ntarget_info{labels} 1"
         )
     }
+}
+
+fn head(name: &str, descriptor: &Descriptor) -> String {
+    let help = descriptor.help.replace('\\', "\\\\").replace('\n', "\\n");
+    format!("# HELP {name} {help}\n# TYPE {name} {}", descriptor.kind.name())
+}
+
+fn put(text: &mut String, name: &str, labels: &[(String, String)], value: impl Display) {
+    write!(text, "\n{name}{} {value}", braced(labels)).expect("writing to a string does not fail");
+}
+
+fn put_histogram(
+    text: &mut String,
+    name: &str,
+    mut labels: Vec<(String, String)>,
+    value: &HistogramValue,
+) {
+    let (bucket, mut count) = (format!("{name}_bucket"), 0);
+    let bounds = value.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+    for (bound, more) in bounds.zip(&value.counts) {
+        count += more;
+        labels.push(("le".to_owned(), bound));
+        put(text, &bucket, &labels, count);
+        labels.pop();
+    }
+    put(text, &format!("{name}_sum"), &labels, value.sum);
+    put(text, &format!("{name}_count"), &labels, count);
 }
 
 /// The name of a family: the word behind `# HELP` or `# TYPE`.
@@ -149,6 +204,7 @@ pub const OWN: &[&[Descriptor]] = &[
     process::SECONDS,
     cgroup::CgroupMetrics::DESCRIPTORS,
     cgroup::CgroupLimitMetrics::DESCRIPTORS,
+    expiring::DROPPED,
 ];
 
 /// A recorder that knows the help, the unit and the buckets of each of `descriptors` and of
@@ -195,67 +251,6 @@ fn unit(ucum: &str) -> Option<&'static str> {
     })
 }
 
-/// The OpenTelemetry SDK's default.
-const DEFAULT_BOUNDS: &[f64] =
-    &[0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1e3, 2.5e3, 5e3, 7.5e3, 1e4];
-
-/// Batch sizes in items. Source: collector exporter/exporterhelper/metadata.yaml.
-const COUNT_BOUNDS: &[f64] = &[
-    10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1e3, 2e3, 3e3, 4e3, 5e3, 6e3, 7e3, 8e3,
-    9e3, 1e4, 2e4, 3e4, 5e4, 1e5,
-];
-
-/// Batch sizes in bytes: 128 · 2^k. Source: collector exporter/exporterhelper/metadata.yaml.
-const BYTE_BOUNDS: &[f64] = &[
-    128.0,
-    256.0,
-    512.0,
-    1024.0,
-    2048.0,
-    4096.0,
-    8192.0,
-    16384.0,
-    32768.0,
-    65536.0,
-    131_072.0,
-    262_144.0,
-    524_288.0,
-    1_048_576.0,
-    2_097_152.0,
-    4_194_304.0,
-    8_388_608.0,
-    16_777_216.0,
-];
-
-/// Source: contrib exporter/loadbalancingexporter/metadata.yaml.
-const BACKEND_LATENCY_BOUNDS: &[f64] = &[5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3];
-
-/// Source: contrib processor/tailsamplingprocessor/metadata.yaml.
-const DECISION_LATENCY_BOUNDS: &[f64] = &[
-    1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0, 750.0, 1e3,
-    2e3, 3e3, 4e3, 5e3, 1e4, 2e4, 3e4, 5e4,
-];
-
-/// Durations of requests in seconds. Source: OpenTelemetry semantic conventions.
-const SECONDS_BOUNDS: &[f64] =
-    &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
-/// Upper bounds of a histogram's buckets.
-pub(super) fn bounds(name: &str) -> &'static [f64] {
-    match name {
-        "otelcol_loadbalancer_backend_latency" => BACKEND_LATENCY_BOUNDS,
-        "otelcol_processor_tail_sampling_sampling_decision_timer_latency" => {
-            DECISION_LATENCY_BOUNDS
-        }
-        "otelcol_processor_batch_batch_send_size"
-        | "otelcol_exporter_queue_batch_send_size"
-        | "otelcol_exporter_enqueue_size" => COUNT_BOUNDS,
-        name if name.ends_with("_bytes") => BYTE_BOUNDS,
-        name if name.ends_with("_duration") || name.ends_with("_seconds") => SECONDS_BOUNDS,
-        _ => DEFAULT_BOUNDS,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +267,21 @@ mod tests {
         open_sum: Counter = "door_open_sum", "us";
         /// Size of what went through.
         size: Histogram = "door_size_bytes", "By";
+    }
+
+    metric_set! {
+        /// What is counted of a guest.
+        struct GuestMetrics expiring ["guest", "side"];
+        /// Glasses drunk.
+        glasses: Counter = "guest_glasses", "{glass}";
+        /// Time the guest spoke.
+        spoke: Counter = "guest_spoke", "s";
+        /// How long a visit took.
+        visit: Histogram = "guest_visit_bytes", "By";
+        /// Steps taken through a door.
+        entered: Counter = "door_entered", "{person}";
+        /// Time since the last glass.
+        last: Age = "guest_last_glass_age", "s";
     }
 
     fn page(naming: Naming, constant: &[(&str, &str)]) -> String {
@@ -347,5 +357,58 @@ mod tests {
         let names: Vec<_> = page.lines().filter(|line| line.starts_with("# TYPE ")).collect();
         assert!(names.is_sorted(), "{names:?}");
         assert!(!page.contains("\n\n") && page.ends_with('\n'));
+    }
+
+    /// The page while a guest with these labels is there; each test has a name of its own, since
+    /// the registry is the process's.
+    fn page_with_guest(name: &str, naming: Naming, constant: &[(&str, &str)]) -> String {
+        let guest = GuestMetrics::new(&[("side", "left\\"), ("guest", name)]);
+        guest.glasses.increment(2);
+        guest.spoke.increment(7);
+        guest.entered.increment(1);
+        guest.last.clear();
+        for size in [100, 128, 129, 1 << 30] {
+            guest.visit.record(size);
+        }
+        page(naming, constant)
+    }
+
+    #[test]
+    fn expiring_series_are_shown_beside_the_recorders() {
+        let page = page_with_guest("A \"1\"\n", Naming::Plain, &[]);
+        let labels = r#"guest="A \"1\"\n",side="left\\""#;
+        has(&page, "# HELP guest_glasses Glasses drunk.");
+        has(&page, "# TYPE guest_glasses counter");
+        has(&page, &format!("guest_glasses{{{labels}}} 2"));
+        has(&page, "# TYPE guest_last_glass_age gauge");
+        has(&page, &format!("guest_last_glass_age{{{labels}}} 0"));
+        has(&page, "# TYPE guest_visit_bytes histogram");
+        has(&page, &format!("guest_visit_bytes_bucket{{{labels},le=\"128\"}} 2"));
+        has(&page, &format!("guest_visit_bytes_bucket{{{labels},le=\"16777216\"}} 3"));
+        has(&page, &format!("guest_visit_bytes_bucket{{{labels},le=\"+Inf\"}} 4"));
+        has(&page, &format!("guest_visit_bytes_sum{{{labels}}} {}", 100 + 128 + 129 + (1 << 30)));
+        has(&page, &format!("guest_visit_bytes_count{{{labels}}} 4"));
+        has(&page, "# TYPE otelcol_telemetry_departed_series_dropped counter");
+    }
+
+    #[test]
+    fn expiring_series_join_the_recorders_family_of_their_name() {
+        let page = page_with_guest("B", Naming::Plain, &[]);
+        let heads = page.lines().filter(|line| *line == "# TYPE door_entered counter");
+        assert_eq!(heads.count(), 1, "{page}");
+        has(&page, "door_entered{door=\"front\"} 3");
+        has(&page, r#"door_entered{guest="B",side="left\\"} 1"#);
+    }
+
+    #[test]
+    fn expiring_series_follow_the_switches_and_carry_constant_labels() {
+        let page = page_with_guest("C", Naming::Suffixed, &[("service_name", "edge")]);
+        let labels = r#"service_name="edge",guest="C",side="left\\""#;
+        has(&page, "# TYPE guest_spoke_seconds_total counter");
+        has(&page, &format!("guest_spoke_seconds_total{{{labels}}} 7"));
+        has(&page, &format!("guest_glasses_total{{{labels}}} 2"));
+        has(&page, &format!("door_entered_total{{{labels}}} 1"));
+        has(&page, &format!("guest_visit_bytes_bucket{{{labels},le=\"128\"}} 2"));
+        has(&page, &format!("guest_last_glass_age_seconds{{{labels}}} 0"));
     }
 }

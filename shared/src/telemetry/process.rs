@@ -35,6 +35,7 @@ pub const SECONDS: &[Descriptor] = &[
         unit: "s",
         labels: &[],
         help: "Uptime of the process.",
+        expires: false,
     },
     Descriptor {
         name: "otelcol_process_cpu_seconds",
@@ -42,6 +43,7 @@ pub const SECONDS: &[Descriptor] = &[
         unit: "s",
         labels: &[],
         help: "Total CPU user and system time.",
+        expires: false,
     },
 ];
 
