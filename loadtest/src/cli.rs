@@ -210,9 +210,16 @@ pub struct MeasureArguments {
     /// Spans in a request
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     pub spans_per_request: u32,
-    /// Requests on their way at a time
+    /// Connections that requests come by, in turns
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub clients: u32,
+    /// Requests on their way at a time, over all connections; at least one on each
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: u32,
+    /// Edge only: 512 spans in a request, then 100, then 512 from 32 clients, instead of what the
+    /// options above say
+    #[arg(long, conflicts_with_all = ["spans_per_request", "clients", "concurrency"])]
+    pub panel: bool,
     /// Order of the fields in every message
     #[arg(long, value_enum, default_value_t = FieldOrder::Sdk)]
     pub field_order: FieldOrder,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{CORE, PATIENCE, Prepared, connections, median, prepare, real};
+use super::{CORE, Prepared, closed_loop, median, prepare, real};
 use crate::audit::BackendFlow;
 use crate::cli::MeasureArguments;
 use crate::generate::draft::Status;
@@ -16,7 +16,7 @@ use crate::ledger::Detail;
 use crate::oracle::{DEFAULT_SALT, Policies, Policy};
 use crate::progress::say;
 use crate::report::{Report, mebibytes, per_million, thousands};
-use crate::send::{Counts, Load, Replay};
+use crate::send::{Counts, Replay};
 use crate::sink::Sink;
 use crate::testbed::binaries::workspace;
 use crate::testbed::cluster::until;
@@ -124,12 +124,7 @@ impl Bench {
         let sink_before = self.sink.ledger().spans();
         let before = self.backend.usage()?;
         let counts = Arc::new(Counts::default());
-        let load = Load {
-            targets: connections(self.backend.at(GRPC))?,
-            concurrency: arguments.concurrency as usize,
-            rate: None,
-            patience: PATIENCE,
-        };
+        let load = closed_loop(arguments, self.backend.at(GRPC))?;
         let source = Replay::new(Arc::clone(&prepared.requests), prepared.requests.len());
         let outcome = load.run(source, Arc::clone(&counts), CancellationToken::new()).await;
         let loaded = self.backend.usage()?;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{CORE, PATIENCE, Prepared, connections, median, prepare, real};
+use super::{CORE, Prepared, closed_loop, median, prepare, real};
 use crate::cli::MeasureArguments;
 use crate::ledger::Detail;
 use crate::oracle::Policies;
 use crate::progress::say;
 use crate::report::{Report, mebibytes, per_million, thousands};
-use crate::send::{Counts, Load, Replay};
+use crate::send::{Counts, Replay};
 use crate::sink::Sink;
 use crate::testbed::cluster::until;
 use crate::testbed::dns::DnsServer;
@@ -27,7 +27,28 @@ struct Round {
     rate: f64,
 }
 
+/// The loads of `--panel`: spans in a request, and clients.
+const PANEL: [(u32, u32); 3] = [(512, 2), (100, 2), (512, 32)];
+
 pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, TestbedError> {
+    let mut report = Report::new();
+    if !arguments.panel {
+        measure_load(&mut report, &arguments).await?;
+        return Ok(report);
+    }
+    for (spans_per_request, clients) in PANEL {
+        say(&format!("{spans_per_request} spans in a request, {clients} clients"));
+        let load = MeasureArguments { spans_per_request, clients, ..arguments.clone() };
+        measure_load(&mut report, &load).await?;
+    }
+    Ok(report)
+}
+
+/// Measures an edge that was started for this load.
+async fn measure_load(
+    report: &mut Report,
+    arguments: &MeasureArguments,
+) -> Result<(), TestbedError> {
     let binaries = arguments.binaries.clone().find().await?;
     let mut sinks = Vec::new();
     for _ in 0..BACKENDS {
@@ -51,27 +72,26 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
 
     // A tenth of a round, sent again and again: the edge keeps nothing, so it cannot tell.
     let spans = (arguments.spans / 10).max(10_000);
-    let prepared = prepare(&arguments, 1, spans, Policies::default()).await;
+    let prepared = prepare(arguments, 1, spans, Policies::default()).await;
     say(&format!("warming up, then {} rounds", arguments.rounds));
-    let mut sent = round(&arguments, &edge, &prepared, arguments.spans / 5).await?.1;
+    let mut sent = round(arguments, &edge, &prepared, arguments.spans / 5).await?.1;
     let pid = edge.pid().unwrap_or_default();
     Usage::reset_peak(pid)?;
     let mut rounds = Vec::new();
     for number in 1..=arguments.rounds {
-        let (round, spans) = round(&arguments, &edge, &prepared, arguments.spans).await?;
+        let (round, spans) = round(arguments, &edge, &prepared, arguments.spans).await?;
         sent += spans;
         say(&format!("round {number}: {:.3} CPU-s a million spans", round.cpu));
         rounds.push(round);
     }
     let usage = edge.usage()?;
     let received = sinks.iter().map(|sink| sink.ledger().spans()).sum();
-    let mut report = Report::new();
-    describe(&mut report, &arguments, &prepared, &rounds, usage);
+    describe(report, arguments, &prepared, &rounds, usage);
     report.check_equal("spans received by the backends", received, sent);
     let busiest = sinks.iter().map(|sink| sink.ledger().spans()).max().unwrap_or(0);
     let share = real(busiest * BACKENDS as u64) / real(received);
     report.row("busiest backend", format!("{share:.3} ×"), "the mean");
-    Ok(report)
+    Ok(())
 }
 
 /// Sends at least `spans` spans, and waits until the last is acknowledged.
@@ -87,12 +107,7 @@ async fn round(
         usize::try_from(requests.max(1)).unwrap_or(usize::MAX),
     );
     let counts = Arc::new(Counts::default());
-    let load = Load {
-        targets: connections(edge.at(GRPC))?,
-        concurrency: arguments.concurrency as usize,
-        rate: None,
-        patience: PATIENCE,
-    };
+    let load = closed_loop(arguments, edge.at(GRPC))?;
     let before = edge.usage()?.cpu;
     let outcome = load.run(source, Arc::clone(&counts), CancellationToken::new()).await;
     let cpu: Duration = edge.usage()?.cpu.saturating_sub(before);
@@ -113,16 +128,18 @@ fn describe(
 ) {
     let bytes = prepared.truth.bytes / prepared.truth.spans.max(1);
     report.section(format!(
-        "Edge on one core, {BACKENDS} backends, {} spans of {bytes} B in a request, uncompressed, \
-         acknowledged end to end",
-        arguments.spans_per_request
+        "Edge on one core, {BACKENDS} backends, {} spans of {bytes} B in a request, {} clients with \
+         {} requests on their way, uncompressed, acknowledged end to end",
+        arguments.spans_per_request,
+        arguments.clients,
+        arguments.concurrency.max(arguments.clients)
     ));
     let of = |value: fn(&Round) -> f64| rounds.iter().map(value).collect::<Vec<_>>();
     let (cpu, range) = median(&of(|round| round.cpu), 3, "CPU-s");
     report.row("a million spans", cpu, range);
     let (rate, range) = median(&of(|round| round.rate / 1e6), 3, "M");
     report.row("spans a second", rate, range);
-    report.row("peak resident memory", mebibytes(usage.peak_rss), "");
+    report.row("peak resident memory", mebibytes(usage.peak_rss), "since the warm-up");
     let each = thousands(arguments.spans);
     report.row("rounds", thousands(rounds.len() as u64), format!("of {each} spans; medians"));
 }

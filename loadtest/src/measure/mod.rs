@@ -23,6 +23,7 @@ use crate::generate::Generator;
 use crate::oracle::Policies;
 use crate::plan::Plan;
 use crate::report::Report;
+use crate::send::Load;
 use crate::testbed::TestbedError;
 use crate::testbed::cluster::client;
 use crate::truth::Truth;
@@ -38,6 +39,9 @@ pub async fn run(
     arguments: MeasureArguments,
     stop: CancellationToken,
 ) -> Result<bool, TestbedError> {
+    if arguments.panel && arguments.tier != Measured::Edge {
+        return Err(TestbedError::new("--panel is for the edge only"));
+    }
     leave_core_alone()?;
     let tier = arguments.tier;
     let measured = async {
@@ -108,9 +112,15 @@ async fn prepare(
     made.await.expect("the generator does not panic")
 }
 
-/// Two connections to one process.
-fn connections(endpoint: std::net::SocketAddr) -> Result<Vec<Arc<dyn Sender>>, TestbedError> {
-    (0..2).map(|_| client(endpoint, Compression::None)).collect()
+/// A closed loop over the connections that `arguments` ask for.
+fn closed_loop(
+    arguments: &MeasureArguments,
+    endpoint: std::net::SocketAddr,
+) -> Result<Load, TestbedError> {
+    let connections = (0..arguments.clients).map(|_| client(endpoint, Compression::None));
+    let targets: Vec<Arc<dyn Sender>> = connections.collect::<Result<_, _>>()?;
+    let concurrency = arguments.concurrency.max(arguments.clients) as usize;
+    Ok(Load { targets, concurrency, rate: None, patience: PATIENCE })
 }
 
 /// The median, and the extremes.
