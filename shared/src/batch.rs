@@ -7,8 +7,9 @@ use std::hash::Hash;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::wire::regroup::Plan;
-use crate::wire::{self, Checked, Layout, Malformed, Part, ResourceEntry, Signal};
+use crate::wire::regroup::points::Points;
+use crate::wire::regroup::{Cut, EntryPlan, Plan, Whole};
+use crate::wire::{self, Checked, Grouping, Layout, Malformed, Part, ResourceEntry, Signal};
 
 /// One OTLP export request in wire form. Framing checked; clones share bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,30 +91,44 @@ impl Batch {
     /// The numbers should be small. If all records have one group, its batch shares this one's
     /// bytes.
     pub fn regroup_indexed(&self, group: impl FnMut(&[u8]) -> usize) -> Vec<(usize, Batch)> {
-        self.cut(Plan::new(&self.bytes, group))
+        self.cut(Plan::by_record(&self.bytes, group))
+    }
+
+    /// The same by a group number of each record that also depends on where the record stands.
+    pub fn regroup_records<'a>(&'a self, grouping: &mut impl Grouping<'a>) -> Vec<(usize, Batch)> {
+        self.cut(Plan::<Whole>::new(&self.bytes, grouping))
+    }
+
+    /// Cuts a batch of metrics by a group number of each data point. A metric whose points go to
+    /// several groups is repeated for each, with the group's points.
+    pub fn regroup_points<'a>(&'a self, grouping: &mut impl Grouping<'a>) -> Vec<(usize, Batch)> {
+        assert_eq!(self.signal, Signal::Metrics, "only metrics have data points");
+        self.cut(Plan::<Points>::new(&self.bytes, grouping))
     }
 
     /// Cuts the batch by a key of each resource entry, which stays whole, in order of first
     /// appearance.
-    pub fn regroup_resources<K: Eq + Hash + Copy>(
-        &self,
-        key: impl FnMut(ResourceEntry<'_>) -> K,
+    ///
+    /// If all records have one key, its batch shares this one's bytes.
+    pub fn regroup_resources<'a, K: Eq + Hash + Copy>(
+        &'a self,
+        key: impl FnMut(ResourceEntry<'a>) -> K,
     ) -> Vec<(K, Batch)> {
-        let parts = wire::regroup_resources(&self.bytes, key);
-        match &parts[..] {
-            [only] => vec![(only.key, self.clone())],
-            _ => parts.into_iter().map(|part| (part.key, self.part_of_records(part))).collect(),
+        let plan = EntryPlan::new(&self.bytes, key);
+        match plan.only_key() {
+            Some(key) => vec![(key, self.clone())],
+            None => plan.write().into_iter().map(|part| (part.key, self.part_of(part))).collect(),
         }
     }
 
-    fn cut(&self, plan: Plan<'_>) -> Vec<(usize, Batch)> {
+    fn cut<C: Cut>(&self, plan: Plan<'_, C>) -> Vec<(usize, Batch)> {
         match plan.only_group() {
             Some(group) => vec![(group, self.clone())],
-            None => plan.write().map(|part| (part.key, self.part_of_records(part))).collect(),
+            None => plan.write().map(|part| (part.key, self.part_of(part))).collect(),
         }
     }
 
-    fn part_of_records<K>(&self, part: Part<K>) -> Batch {
+    fn part_of<K>(&self, part: Part<K>) -> Batch {
         let items = match self.signal {
             Signal::Traces | Signal::Logs => part.records,
             Signal::Metrics => wire::count(Signal::Metrics, &part.request),

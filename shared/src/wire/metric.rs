@@ -3,7 +3,7 @@
 //! As everywhere below a record's own fields, bad framing ends an iteration early.
 
 use super::attribute::Attributes;
-use super::field::{Fields, Value, read_varint};
+use super::field::{Field, Fields, Value, read_varint};
 
 /// What a metric's data points are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,7 +32,16 @@ impl DataKind {
         }
     }
 
-    const fn of_field(number: u32) -> Option<Self> {
+    /// The field of its data points that holds their attributes.
+    pub const fn attributes_field(self) -> u32 {
+        match self {
+            DataKind::Gauge | DataKind::Sum | DataKind::Summary => 7,
+            DataKind::Histogram => 9,
+            DataKind::ExponentialHistogram => 1,
+        }
+    }
+
+    pub(super) const fn of_field(number: u32) -> Option<Self> {
         Some(match number {
             5 => DataKind::Gauge,
             7 => DataKind::Sum,
@@ -112,7 +121,7 @@ impl<'a> Metric<'a> {
             }
             rest = rest.split_at(field.raw.len()).1;
         }
-        for field in metric.contents().flat_map(Fields::new) {
+        for field in metric.data_fields() {
             match (field.number, field.value) {
                 (2, Value::Varint(1)) => metric.temporality = Temporality::Delta,
                 (2, Value::Varint(2)) => metric.temporality = Temporality::Cumulative,
@@ -126,10 +135,12 @@ impl<'a> Metric<'a> {
 
     /// The content of each data point, to be read as [`Metric::kind`] tells.
     pub fn points(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
-        self.contents()
-            .flat_map(Fields::new)
-            .filter(|field| field.number == 1)
-            .filter_map(|field| field.value.bytes())
+        self.data_fields().filter(|field| field.number == 1).filter_map(|field| field.value.bytes())
+    }
+
+    /// The fields of the messages that hold the data.
+    pub(super) fn data_fields(&self) -> impl Iterator<Item = Field<'a>> + Clone + use<'a> {
+        self.contents().flat_map(Fields::new)
     }
 
     /// The messages that hold the data: protobuf merges one that occurs twice.

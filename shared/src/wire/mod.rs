@@ -29,6 +29,6 @@ pub use export::{Resource, ResourceEntry, ScopeEntry, Signal, resources};
 pub use field::{Field, Fields, Value};
 pub use log::LogRecord;
 pub use metric::{DataKind, Metric, Temporality};
-pub use regroup::{Part, regroup, regroup_indexed, regroup_resources};
+pub use regroup::{Grouping, Part, regroup, regroup_indexed, regroup_points, regroup_resources};
 pub use span::{Span, StatusCode};
 pub use write::Writer;
