@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::config::{Decode, Node, NotSupported, Path, Problems, Section};
+use shared::config::{Decode, Node, Path, Problems, Section};
 use shared::config_struct;
 use shared::consumer::Next;
 use shared::membership::{Connect, ResolverConfig, RingHash};
@@ -19,10 +19,11 @@ use super::{Exporter, LoadBalancer};
 config_struct! {
     /// `load_balancing`: sends every record to the backend that owns its routing key.
     pub(crate) struct LoadBalancingConfig {
-        /// What is routed by: `traceID`, which is the default, or `service`.
+        /// What is routed by: `traceID` (default for traces), `service` (default for logs and
+        /// metrics), `resource`, `metric`, `streamID` or `attributes`.
         pub routing_key: String = String::new(),
-        /// Attributes to route by.
-        pub routing_attributes: NotSupported = NotSupported,
+        /// With `attributes`: names of attributes of the resource, the scope or the record.
+        pub routing_attributes: Vec<String> = Vec::new(),
         /// How backends are spoken to.
         pub protocol: ProtocolConfig = ProtocolConfig::default(),
         /// Where the backends' endpoints come from.
@@ -142,11 +143,11 @@ fn host_and_port(endpoint: &str) -> (String, u16) {
 impl ExporterConfig for LoadBalancingConfig {
     const TYPE: &'static str = "load_balancing";
     const ALIASES: &'static [&'static str] = &["loadbalancing"];
-    const SIGNALS: &'static [Signal] = &[Signal::Traces];
+    const SIGNALS: &'static [Signal] = &Signal::ALL;
 
     fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
-        if let Err(error) = RoutingKey::parse(&self.routing_key) {
-            problems.report(&at.key("routing_key"), error);
+        for (key, error) in RoutingKey::check(&self.routing_key, &self.routing_attributes) {
+            problems.report(&at.key(key), error);
         }
         self.resolver.validate(&at.key("resolver"), problems);
         if let Some(retry) = &self.retry_on_failure {
@@ -180,7 +181,11 @@ impl ExporterConfig for LoadBalancingConfig {
                 ctx.signal
             ))
         };
-        let key = RoutingKey::parse(&self.routing_key).map_err(|text| error(&text))?;
+        let key = RoutingKey::parse(ctx.signal, &self.routing_key, &self.routing_attributes)
+            .map_err(|wrong| {
+                let texts: Vec<_> = wrong.into_iter().map(|(_, text)| text).collect();
+                error(&texts.join("; "))
+            })?;
         let resolver = self.resolver.build();
         let resolver = resolver.ok_or_else(|| error("no resolvers specified for the exporter"))?;
         // Unusable TLS files are said now, not when the first backend appears.
@@ -265,13 +270,14 @@ mod tests {
     #[test]
     fn every_problem_is_named() {
         let (_, errors, _) = read(
-            "routing_key: metric\nretry_on_failure: {multiplier: -1}\n\
+            "routing_key: span\nretry_on_failure: {multiplier: -1}\n\
              sending_queue: {queue_size: 0}\nprotocol: {otlp: {compression: zlib}}",
         );
         assert_eq!(
             errors,
             [
-                "lb::routing_key: unsupported routing_key: metric (supported: traceID, service)",
+                "lb::routing_key: unsupported routing_key: span (supported: traceID, service, resource, \
+                 metric, streamID, attributes)",
                 "lb::resolver: no resolvers specified for the exporter",
                 "lb::retry_on_failure::multiplier: multiplier value must be greater than or equal to 0",
                 "lb::sending_queue::queue_size: `queue_size` must be positive",

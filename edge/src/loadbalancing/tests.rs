@@ -173,7 +173,7 @@ impl Rig {
                 Ok(Arc::new(Queued::new(measured, reroute.clone(), queue)))
             })
         };
-        let (key, ring) = (RoutingKey::TraceId, RingHash::Xxh3);
+        let (key, ring) = (RoutingKey::parse(Signal::Traces, "", &[]).unwrap(), RingHash::Xxh3);
         let balancer = LoadBalancer::start(&ctx, key, ring, Box::new(Told(told)), connect);
         let settings = ChainSettings {
             timeout: Duration::ZERO,
