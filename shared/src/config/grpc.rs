@@ -32,6 +32,8 @@ config_enum! {
         Tcp4 = "tcp4",
         /// TCP over IPv6 only.
         Tcp6 = "tcp6",
+        /// A Unix socket; the endpoint is its path, or `@name` in Linux's abstract namespace.
+        Unix = "unix",
     }
 }
 
@@ -116,7 +118,7 @@ config_struct! {
     /// A gRPC server.
     #[derive(PartialEq)]
     pub struct GrpcServerConfig {
-        /// Address and port to listen on; port 0 takes a free one.
+        /// Address and port to listen on, or the path of a Unix socket; port 0 takes a free one.
         pub endpoint: String = "localhost:4317".to_owned(),
         /// What it listens on.
         pub transport: Transport = Transport::Tcp,
@@ -194,7 +196,7 @@ impl GrpcServerConfig {
         if let Some(tls) = self.tls.as_ref() {
             tls.validate(&at.key("tls"), problems);
         }
-        validate_listen(&self.endpoint, &at.key("endpoint"), problems);
+        validate_listen(&self.endpoint, self.transport, &at.key("endpoint"), problems);
         // A gRPC message's length has 32 bits.
         if self.max_recv_msg_size_mib >= 4096 {
             problems.report(&at.key("max_recv_msg_size_mib"), "must be between 1 and 4095");
@@ -205,8 +207,28 @@ impl GrpcServerConfig {
     }
 }
 
+/// What fits into a socket's address.
+const MAX_SOCKET_PATH: usize = 107;
+
 /// Reports an endpoint that cannot be listened on.
-pub(super) fn validate_listen(endpoint: &str, at: &Path<'_>, problems: &mut Problems) {
+pub(super) fn validate_listen(
+    endpoint: &str,
+    transport: Transport,
+    at: &Path<'_>,
+    problems: &mut Problems,
+) {
+    if transport == Transport::Unix {
+        match endpoint.len() {
+            0 => problems.report(at, "expected the path of a socket"),
+            length if length > MAX_SOCKET_PATH => {
+                let message =
+                    format!("a socket's path has at most {MAX_SOCKET_PATH} bytes, not {length}");
+                problems.report(at, message);
+            }
+            _ => {}
+        }
+        return;
+    }
     let port = endpoint.rsplit_once(':').map(|(_, port)| port);
     match port {
         Some(port) if port.parse::<u16>().is_ok() => {}

@@ -13,7 +13,7 @@ use crate::config_struct;
 config_struct! {
     /// An HTTP server.
     pub struct HttpServerConfig {
-        /// Address and port to listen on; port 0 takes a free one.
+        /// Address and port to listen on, or the path of a Unix socket; port 0 takes a free one.
         pub endpoint: String = "localhost:4318".to_owned(),
         /// What it listens on.
         pub transport: Transport = Transport::Tcp,
@@ -66,7 +66,7 @@ impl HttpServerConfig {
         if let Some(tls) = self.tls.as_ref() {
             tls.validate(&at.key("tls"), problems);
         }
-        validate_listen(&self.endpoint, &at.key("endpoint"), problems);
+        validate_listen(&self.endpoint, self.transport, &at.key("endpoint"), problems);
         let algorithms = at.key("compression_algorithms");
         for (index, name) in self.compression_algorithms.iter().enumerate() {
             if !ALGORITHMS.contains(&name.as_str()) {

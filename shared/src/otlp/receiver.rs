@@ -94,13 +94,13 @@ impl ReceiverConfig for OtlpReceiverConfig {
         if let Some(config) = self.protocols.grpc.as_ref() {
             let intake = Intake::new(&ctx.id, "grpc", &outputs);
             let server = grpc::server::serve(config, intake, metrics("grpc")).await?;
-            info!(receiver, endpoint = %server.address(), "gRPC server listens");
+            info!(receiver, endpoint = server.endpoint(), "gRPC server listens");
             servers.push(server);
         }
         if let Some(config) = self.protocols.http.as_ref() {
             let intake = Intake::new(&ctx.id, "http", &outputs);
             let server = http::server::serve(config, intake, metrics("http")).await?;
-            info!(receiver, endpoint = %server.address(), "HTTP server listens");
+            info!(receiver, endpoint = server.endpoint(), "HTTP server listens");
             servers.push(server);
         }
         Ok(Box::new(OtlpReceiver { servers }))
@@ -114,7 +114,7 @@ struct OtlpReceiver {
 #[async_trait]
 impl Receiver for OtlpReceiver {
     fn addresses(&self) -> Vec<SocketAddr> {
-        self.servers.iter().map(Server::address).collect()
+        self.servers.iter().filter_map(Server::address).collect()
     }
 
     async fn shutdown(self: Box<Self>, deadline: Instant) {

@@ -10,6 +10,7 @@ use rand::RngExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::socket::Socket;
 use super::stream::Stream;
 use super::tls::ClientTls;
 use crate::config::Endpoint;
@@ -111,7 +112,7 @@ async fn handshake(
     let name = tls
         .server_name(&endpoint.host)
         .map_err(|detail| ConnectError::new("the destination's name is no name for TLS", detail))?;
-    match tls.connector().connect(name, stream).await {
+    match tls.connector().connect(name, Socket::from(stream)).await {
         Ok(stream) => Ok(Stream::tls(TlsStream::Client(stream))),
         Err(error) => {
             let reason = format!("TLS with the destination failed: {}", tls_reason(&error));

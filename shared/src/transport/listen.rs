@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::bind::{self, Bound};
+use super::socket::Socket;
 use super::stream::Stream;
 use super::tls::ServerTls;
 use crate::clock;
@@ -23,9 +24,6 @@ use crate::config::Transport;
 use crate::metric_set;
 use crate::service::BuildError;
 use crate::telemetry::thin::Thin;
-
-/// Connections that the kernel keeps for us until they are accepted.
-const BACKLOG: u32 = 1024;
 
 /// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,19 +42,21 @@ metric_set! {
     connections_failed: Counter = "otelcol_receiver_connections_failed", "{connection}";
 }
 
-/// A bound port.
+/// A bound port or path.
 pub struct Listener {
-    tcp: TcpListener,
+    bound: Bound,
+    endpoint: String,
     tls: Option<ServerTls>,
     max_connections: u32,
     metrics: ListenerMetrics,
 }
 
 impl Listener {
-    /// Binds `endpoint`, `host:port`; no host is every address of the machine.
+    /// Binds `endpoint`: `host:port`, where no host is every address of the machine, or the path
+    /// of a Unix socket.
     ///
     /// # Errors
-    /// When the name cannot be looked up or the port is taken.
+    /// When the name cannot be looked up, or the port or the path is taken.
     pub async fn bind(
         endpoint: &str,
         transport: Transport,
@@ -64,16 +64,13 @@ impl Listener {
         tls: Option<ServerTls>,
         metrics: ListenerMetrics,
     ) -> Result<Self, BuildError> {
-        let failed =
-            |error: io::Error| BuildError::new(format!("cannot listen on {endpoint}: {error}"));
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses(endpoint, transport).await.map_err(failed)? {
-            match bind(address) {
-                Ok(tcp) => return Ok(Self { tcp, tls, max_connections, metrics }),
-                Err(error) => last = error,
+        match Bound::new(endpoint, transport).await {
+            Ok(bound) => {
+                let endpoint = endpoint.to_owned();
+                Ok(Self { bound, endpoint, tls, max_connections, metrics })
             }
+            Err(error) => Err(BuildError::new(format!("cannot listen on {endpoint}: {error}"))),
         }
-        Err(failed(last))
     }
 
     /// Accepts connections in the background; each is served by `serve`.
@@ -85,12 +82,13 @@ impl Listener {
         S: Fn(Stream, Lifetime) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let address = self.tcp.local_addr().map_err(|error| BuildError::new(error.to_string()))?;
+        let address = self.bound.address().map_err(|error| BuildError::new(error.to_string()))?;
+        let endpoint = address.map_or_else(|| self.endpoint.clone(), |address| address.to_string());
         let signals = Signals::default();
         let tasks = TaskTracker::new();
         let accepting = self.accept(Arc::new(serve), signals.clone(), tasks.clone());
         drop(tasks.spawn(accepting));
-        Ok(Server { address, signals, tasks })
+        Ok(Server { address, endpoint, signals, tasks })
     }
 
     async fn accept<S, F>(self, serve: Arc<S>, signals: Signals, tasks: TaskTracker)
@@ -117,16 +115,16 @@ impl Listener {
             };
             let accepted = tokio::select! {
                 () = signals.stop.cancelled() => return,
-                accepted = self.tcp.accept() => accepted,
+                accepted = self.bound.accept() => accepted,
             };
             match accepted {
-                Ok((tcp, _peer)) => {
+                Ok(socket) => {
                     let open = Open::new(permit, &self.metrics);
                     let failed = self.metrics.connections_failed.clone();
                     let (serve, signals, tls) = (Arc::clone(&serve), signals.clone(), tls.clone());
                     drop(tasks.spawn(async move {
                         let _open = open;
-                        match begin(tcp, tls.as_deref()).await {
+                        match begin(socket, tls.as_deref()).await {
                             Ok(stream) => serve(stream, Lifetime::new(signals)).await,
                             Err(error) => {
                                 failed.increment(1);
@@ -156,47 +154,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn addresses(endpoint: &str, transport: Transport) -> io::Result<Vec<SocketAddr>> {
-    let wanted = |address: &SocketAddr| match transport {
-        Transport::Tcp => true,
-        Transport::Tcp4 => address.is_ipv4(),
-        Transport::Tcp6 => address.is_ipv6(),
-    };
-    let mut addresses: Vec<SocketAddr> = match endpoint.strip_prefix(':') {
-        Some(port) => {
-            let port = port.parse().map_err(io::Error::other)?;
-            // The first takes IPv4 as well; the second is for machines without IPv6.
-            vec![
-                SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port)),
-                SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port)),
-            ]
-        }
-        None => {
-            let mut found: Vec<_> = tokio::net::lookup_host(endpoint).await?.collect();
-            // `localhost` is 127.0.0.1 for those who do not say otherwise.
-            found.sort_by_key(SocketAddr::is_ipv6);
-            found
-        }
-    };
-    addresses.retain(wanted);
-    Ok(addresses)
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-async fn begin(tcp: TcpStream, tls: Option<&ServerTls>) -> io::Result<Stream> {
-    tcp.set_nodelay(true)?;
-    socket2::SockRef::from(&tcp).set_keepalive(true)?;
-    let Some(tls) = tls else { return Ok(Stream::plain(tcp).must_open()) };
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(tcp)).await {
+async fn begin(socket: Socket, tls: Option<&ServerTls>) -> io::Result<Stream> {
+    bind::prepare(&socket)?;
+    let Some(tls) = tls else { return Ok(Stream::plain(socket).must_open()) };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(socket)).await {
         Ok(Ok(stream)) => Ok(Stream::tls(TlsStream::Server(stream)).must_open()),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
@@ -234,15 +195,21 @@ struct Signals {
 /// A server that accepts connections.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
+    endpoint: String,
     signals: Signals,
     tasks: TaskTracker,
 }
 
 impl Server {
-    /// Where it listens, with the port that was really bound.
-    pub fn address(&self) -> SocketAddr {
+    /// Where it listens, with the port that was really bound; a Unix socket has no such address.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where it listens, as text.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Takes no further connection or request.

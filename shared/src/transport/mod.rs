@@ -1,15 +1,17 @@
 //! gRPC and HTTP, servers and clients, moving opaque bytes.
 //!
-//! [`grpc`] and [`http`] stand on [`connect`] and [`listen`] for sockets and on [`tls`];
+//! [`grpc`] and [`http`] stand on [`connect`] and [`listen`] for connections and on [`tls`];
 //! [`status`] is the only place that names gRPC codes and HTTP statuses, [`compression`] the only
 //! one that inflates.
 
 pub mod grpc;
 pub mod http;
 
+mod bind;
 pub mod compression;
 pub mod connect;
 pub mod listen;
+pub mod socket;
 pub mod status;
 pub mod stream;
 pub mod tls;

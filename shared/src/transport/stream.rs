@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::TlsStream;
+
+use super::socket::Socket;
 
 /// Bytes of HTTP/2's opening; no request of HTTP/1 is shorter.
 const OPENING: usize = 24;
@@ -17,7 +18,7 @@ const OPENING: usize = 24;
 /// Time for the opening of an accepted connection.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A TCP connection, with or without TLS.
+/// A connection, with or without TLS.
 #[derive(Debug)]
 pub struct Stream {
     io: Io,
@@ -26,8 +27,8 @@ pub struct Stream {
 
 #[derive(Debug)]
 enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// What an accepted connection has still to send before its time is up: hyper's own timeouts
@@ -40,12 +41,12 @@ struct Opening {
 
 impl Stream {
     /// Without TLS.
-    pub fn plain(tcp: TcpStream) -> Self {
-        Self { io: Io::Plain(tcp), opening: None }
+    pub fn plain(socket: impl Into<Socket>) -> Self {
+        Self { io: Io::Plain(socket.into()), opening: None }
     }
 
     /// With TLS.
-    pub fn tls(tls: TlsStream<TcpStream>) -> Self {
+    pub fn tls(tls: TlsStream<Socket>) -> Self {
         Self { io: Io::Tls(Box::new(tls)), opening: None }
     }
 
@@ -92,7 +93,7 @@ impl AsyncRead for Stream {
 /// What a failed write of TLS failed for: the peer may have said why before it hung up, which is
 /// how a server refuses a client's certificate.
 fn explain<T>(
-    tls: &mut TlsStream<TcpStream>,
+    tls: &mut TlsStream<Socket>,
     cx: &mut Context<'_>,
     written: Poll<io::Result<T>>,
 ) -> Poll<io::Result<T>> {

@@ -5,6 +5,7 @@ mod http;
 mod http_exporter;
 mod intake;
 mod tls;
+mod unix;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
