@@ -47,6 +47,9 @@ config_enum! {
     }
 }
 
+/// More connections than any process has cores to feed.
+const MAX_CONNECTIONS: usize = 256;
+
 config_struct! {
     /// A gRPC client.
     #[derive(PartialEq)]
@@ -73,6 +76,9 @@ config_struct! {
         pub authority: String = String::new(),
         /// Which of the endpoint's addresses is taken.
         pub balancer_name: Balancer = Balancer::RoundRobin,
+        /// Ours: HTTP/2 connections to the endpoint, made as they are needed; a request goes out
+        /// on the one with the fewest under way.
+        pub connections: usize = 1,
         /// Of the Collector; there are no such extensions here.
         pub auth: NotSupported = NotSupported,
         /// The same.
@@ -104,6 +110,9 @@ impl GrpcClientConfig {
             && let Err(error) = Endpoint::parse(&self.endpoint)
         {
             problems.report(&at.key("endpoint"), error);
+        }
+        if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
+            problems.report(&at.key("connections"), format!("must be from 1 to {MAX_CONNECTIONS}"));
         }
         if http::HeaderValue::from_str(&self.user_agent).is_err() {
             problems.report(&at.key("user_agent"), "holds visible ASCII characters only");

@@ -33,12 +33,20 @@ config_struct! {
 }
 
 impl OtlpGrpcConfig {
-    /// A sender to `endpoint`, whatever the settings say of it. Connects when it is first used.
+    /// A client of `endpoint`, whatever the settings say of it. Connects when it is first used.
     ///
     /// # Errors
     /// When the endpoint cannot be read or a TLS file is unusable.
+    pub fn client(&self, endpoint: &str) -> Result<GrpcClient, BuildError> {
+        GrpcClient::new(&self.client, endpoint)
+    }
+
+    /// The same as a sender of any kind.
+    ///
+    /// # Errors
+    /// As [`OtlpGrpcConfig::client`].
     pub fn sender(&self, endpoint: &str) -> Result<Arc<dyn Sender>, BuildError> {
-        Ok(Arc::new(GrpcClient::new(&self.client, endpoint)?))
+        Ok(Arc::new(self.client(endpoint)?))
     }
 }
 

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::consumer::RejectedKind;
+use crate::consumer::{Reached, RejectedKind};
 use crate::otlp::OtlpGrpcConfig;
 use crate::queue::{Delivered, Sender};
 use crate::service::ExporterConfig;
+use crate::transport::grpc::client::GrpcClient;
 
 async fn serve_grpc() -> Served {
     serve(json!({ "grpc": { "endpoint": "127.0.0.1:0" } })).await
@@ -55,6 +56,119 @@ async fn many_requests_share_a_connection() {
     for send in sends {
         send.await.unwrap().unwrap();
     }
+}
+
+/// The client itself, which can do more than send.
+fn grpc_client(endpoint: &str, mut settings: Value) -> GrpcClient {
+    settings["endpoint"] = json!(endpoint);
+    settings["tls"] = json!({ "insecure": true });
+    let (config, problems, _) = section::<OtlpGrpcConfig>(&settings, ExporterConfig::validate);
+    assert!(problems.is_empty(), "{problems:?}");
+    config.client(endpoint).unwrap()
+}
+
+#[tokio::test]
+async fn connections_are_made_as_requests_need_them() {
+    let served = serve_grpc().await;
+    let client = grpc_client(&served.endpoint(), json!({ "connections": 3 }));
+    assert_eq!(client.open_connections(), 0);
+    // One after the other, they share the first.
+    for _ in 0..5 {
+        client.send(traces(&["a"])).await.unwrap();
+    }
+    assert_eq!(client.open_connections(), 1);
+    served.recording.close_gate();
+    let sends: Vec<_> = (0..7)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.send(traces(&["a"])).await })
+        })
+        .collect();
+    served.recording.arrived.acquire_many(5 + 7).await.unwrap().forget();
+    assert_eq!(client.open_connections(), 3);
+    served.recording.gate.add_permits(7);
+    for send in sends {
+        send.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn several_batches_leave_as_one_request() {
+    let served = serve_grpc().await;
+    let (a, b) = (traces(&["a"]), traces(&["b"]));
+    for compression in ["none", "zstd"] {
+        let client = grpc_client(&served.endpoint(), json!({ "compression": compression }));
+        client.send_all(vec![a.clone(), b.clone()]).await.unwrap();
+        assert_eq!(served.recording.taken(), [a.clone().concat(b.clone())]);
+    }
+    served.recording.answer(|batch| Err(Rejected::refused(batch, "no room")));
+    let client = grpc_client(&served.endpoint(), json!({}));
+    let rejected = client.send_all(vec![a.clone(), b.clone()]).await.unwrap_err();
+    assert_eq!(rejected.batch, a.concat(b));
+}
+
+#[tokio::test]
+async fn a_probe_tells_who_serves() {
+    let served = serve_grpc().await;
+    let client = grpc_client(&served.endpoint(), json!({}));
+    client.probe(SOON).await.unwrap();
+    assert!(served.recording.taken().is_empty());
+    served.receiver.shutdown(clock::now() + SOON).await;
+    let rejected = client.probe(SOON).await.unwrap_err();
+    assert_eq!(rejected.reached, Reached::Nobody, "{rejected}");
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = grpc_client(&silent.local_addr().unwrap().to_string(), json!({}));
+    let rejected = client.probe(Duration::from_millis(50)).await.unwrap_err();
+    assert_eq!(rejected.reason, "the destination did not answer in time");
+}
+
+#[tokio::test]
+async fn a_probe_does_not_wait_out_the_backoff() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = grpc_client(&address.to_string(), json!({}));
+    for _ in 0..8 {
+        client.probe(SOON).await.unwrap_err();
+    }
+    let _served = serve(json!({ "grpc": { "endpoint": address.to_string() } })).await;
+    // After so many failures a request would fail for seconds.
+    client.send(traces(&["a"])).await.unwrap_err();
+    client.probe(SOON).await.unwrap();
+    client.send(traces(&["a"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn how_far_a_failed_request_got_is_told() {
+    let served = serve_grpc().await;
+    let client = grpc_client(&served.endpoint(), json!({}));
+    served.recording.answer(|batch| Err(Rejected::refused(batch, "no room")));
+    let rejected = client.send(traces(&["a"])).await.unwrap_err();
+    assert_eq!(rejected.reached, Reached::Answered);
+    served.recording.close_gate();
+    let begun = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(traces(&["a"])).await }
+    });
+    served.recording.arrived.acquire_many(2).await.unwrap().forget();
+    served.receiver.shutdown(clock::now()).await;
+    assert_eq!(begun.await.unwrap().unwrap_err().reached, Reached::Unknown);
+    let rejected = client.send(traces(&["a"])).await.unwrap_err();
+    assert_eq!(rejected.reached, Reached::Nobody);
+}
+
+#[tokio::test]
+async fn a_request_that_the_peer_did_not_look_at_goes_out_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = grpc_client(&listener.local_addr().unwrap().to_string(), json!({}));
+    let sending = tokio::spawn(async move { client.send(traces(&["a"])).await });
+    for _ in 0..2 {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        respond.send_reset(h2::Reason::REFUSED_STREAM);
+        drop(tokio::spawn(async move { while connection.accept().await.is_some() {} }));
+    }
+    let rejected = sending.await.unwrap().unwrap_err();
+    assert_eq!((rejected.kind, rejected.reached), (RejectedKind::Retryable, Reached::Nobody));
 }
 
 #[tokio::test]

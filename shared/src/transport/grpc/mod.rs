@@ -1,7 +1,11 @@
-//! gRPC on tonic, with messages that stay bytes.
+//! gRPC on hyper, with messages that stay bytes.
 
+mod message;
+
+mod answer;
 pub mod client;
-mod codec;
+mod connection;
+
 pub mod server;
 
 use http::uri::PathAndQuery;

@@ -14,11 +14,10 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tonic::Status;
-use tonic::codec::{CompressionEncoding, Streaming};
 
-use super::codec::Opaque;
 use super::export_path;
-use crate::config::{GrpcServerConfig, ServerKeepaliveConfig};
+use super::message;
+use crate::config::{Compression, GrpcServerConfig, ServerKeepaliveConfig};
 use crate::otlp::{Intake, Refusal, Turned};
 use crate::service::BuildError;
 use crate::transport::listen::{Age, Lifetime, Listener, ListenerMetrics, Server};
@@ -170,30 +169,17 @@ impl Exporting {
 
     /// Reads the one message of a request.
     async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Unread> {
-        let encoding = encoding(request.headers())?;
-        let codec = Opaque::receiving();
-        let body = request.into_body();
-        let mut messages = Streaming::new_request(codec, body, encoding, Some(self.max_message));
-        let mut next = async || {
-            messages
-                .message()
-                .await
-                .map_err(|status| Unread::from_tonic(&status, encoding, self.max_message))
-        };
-        let message = next().await?.ok_or_else(|| Unread::Broken("no message".into()))?;
-        match next().await? {
-            None => Ok(message),
-            Some(_) => Err(Unread::Broken("more than one message".into())),
-        }
+        let compression = compression(request.headers())?;
+        message::read(request.into_body(), compression, self.max_message).await
     }
 }
 
 /// How messages of a request are compressed.
-fn encoding(headers: &HeaderMap) -> Result<Option<CompressionEncoding>, Unread> {
+fn compression(headers: &HeaderMap) -> Result<Compression, Unread> {
     match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(None),
-        Some(b"gzip") => Ok(Some(CompressionEncoding::Gzip)),
-        Some(b"zstd") => Ok(Some(CompressionEncoding::Zstd)),
+        None | Some(b"identity") => Ok(Compression::None),
+        Some(b"gzip") => Ok(Compression::Gzip),
+        Some(b"zstd") => Ok(Compression::Zstd),
         Some(other) => Err(Unread::UnknownCompression(String::from_utf8_lossy(other).into_owned())),
     }
 }

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use ::http::{HeaderValue, Response};
-use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 
-use super::{Unread, connection_failed, is_retryable, permanent_code, retry_delay, status_message};
+use super::{Unread, is_retryable, permanent_code, retry_delay, status_message};
 use crate::batch::Batch;
 use crate::consumer::{Reached, Rejected, RejectedKind};
 use crate::wire::Malformed;
@@ -45,26 +44,6 @@ pub fn not_grpc<B: Default>() -> Response<B> {
 }
 
 impl Unread {
-    /// What tonic's reading of a message ended with.
-    ///
-    /// It says `OUT_OF_RANGE` of a message above the limit, which OTLP clients would send again
-    /// for ever, and `RESOURCE_EXHAUSTED` of one that exceeds it when decompressed.
-    pub(in crate::transport) fn from_tonic(
-        status: &Status,
-        encoding: Option<CompressionEncoding>,
-        limit: usize,
-    ) -> Self {
-        let message = status.message().to_owned();
-        match status.code() {
-            Code::OutOfRange | Code::ResourceExhausted => Unread::TooLarge(limit),
-            // The one text that tells a corrupt stream from broken framing.
-            Code::Internal if encoding.is_some() && message.starts_with("Error decompressing") => {
-                Unread::BadCompression(message)
-            }
-            _ => Unread::Broken(message.into()),
-        }
-    }
-
     /// The status that the sender is answered with.
     pub(in crate::transport) fn to_grpc(&self) -> Status {
         let (code, message) = self.answer();
@@ -77,12 +56,8 @@ impl Unread {
     }
 }
 
-/// What came of a request that was answered with `status`, or not at all.
+/// What came of a request that was answered with `status`, which is not OK.
 pub fn from_grpc(batch: Batch, status: &Status) -> Rejected {
-    // A status with a source was made on this side, from an error of the connection.
-    if let Some(source) = std::error::Error::source(status) {
-        return connection_failed(batch, source);
-    }
     let retry_after = retry_delay(status.details());
     let reason = reason(status.code().description(), status.message());
     let retryable = match status.code() {
@@ -102,6 +77,36 @@ pub fn from_grpc(batch: Batch, status: &Status) -> Rejected {
         Ok(code) => rejected.code(code),
         Err(_) => rejected,
     }
+}
+
+/// Whether it says that the request was taken.
+pub(in crate::transport) fn is_ok(status: &Status) -> bool {
+    status.code() == Code::Ok
+}
+
+/// Whether it says that there is no such method.
+pub(in crate::transport) fn is_unknown_method(status: &Status) -> bool {
+    status.code() == Code::Unimplemented
+}
+
+/// The status that stands for an answer which has none of its own.
+/// Source: grpc doc/http-grpc-status-mapping.md.
+pub(in crate::transport) fn answer_is_not_grpc(status: ::http::StatusCode) -> Status {
+    let code = match status.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(code, format!("the destination answered {status}, and not as gRPC does"))
+}
+
+/// The status that stands for an answer of more than `limit` bytes.
+pub(in crate::transport) fn answer_too_large(limit: usize) -> Status {
+    let text = format!("the destination's answer is larger than the limit of {limit} bytes");
+    Status::new(Code::ResourceExhausted, text)
 }
 
 fn reason(description: &str, message: &str) -> Cow<'static, str> {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tonic::Code;
 
+pub(super) use self::grpc::{answer_is_not_grpc, answer_too_large, is_ok, is_unknown_method};
 pub use self::grpc::{from_grpc, malformed, not_grpc, to_grpc, unknown_method};
 pub use self::http::{
     Failure, from_http, http_failure, not_found, wrong_content_type, wrong_method,
@@ -75,10 +76,28 @@ pub fn connection_failed(batch: Batch, error: &(dyn Error + 'static)) -> Rejecte
     match bottom.downcast_ref::<ConnectError>() {
         Some(error) => Rejected::retryable(batch, error.reason.clone()),
         None => {
+            let reached = match is_unprocessed(error) {
+                true => Reached::Nobody,
+                false => Reached::Unknown,
+            };
             let reason = format!("the connection to the destination failed: {bottom}");
-            Rejected::retryable(batch, reason).reached(Reached::Unknown)
+            Rejected::retryable(batch, reason).reached(reached)
         }
     }
+}
+
+/// Whether the peer said that it did nothing with the request: it refused the stream, or went
+/// away naming an earlier one as its last.
+pub(super) fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.is_remote() && (error.is_go_away() || is_refused);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The error at the bottom, which says most.

@@ -48,12 +48,34 @@ fn codes_that_otlp_calls_retryable_are_and_others_are_not() {
 }
 
 #[test]
-fn an_error_of_the_connection_can_be_retried_whatever_its_code() {
-    let mut status = Status::unknown("broken pipe");
-    status.set_source(std::sync::Arc::new(std::io::Error::other("broken pipe")));
-    let rejected = from_grpc(batch(), &status);
+fn an_error_of_the_connection_can_be_retried() {
+    let rejected = connection_failed(batch(), &std::io::Error::other("broken pipe"));
     assert_eq!((rejected.kind, rejected.code), (RejectedKind::Retryable, None));
+    assert_eq!(rejected.reached, Reached::Unknown);
     assert!(rejected.reason.ends_with("broken pipe"), "{rejected}");
+}
+
+#[test]
+fn an_answer_that_is_not_grpc_has_the_code_of_its_http_status() {
+    use RejectedKind::{Permanent, Retryable};
+    let cases = [
+        (400, 13, Permanent),
+        (401, 16, Permanent),
+        (403, 7, Permanent),
+        (404, 12, Permanent),
+        (429, 14, Retryable),
+        (502, 14, Retryable),
+        (503, 14, Retryable),
+        (504, 14, Retryable),
+        (200, 2, Permanent),
+        (500, 2, Permanent),
+    ];
+    for (http, code, kind) in cases {
+        let status = answer_is_not_grpc(StatusCode::from_u16(http).unwrap());
+        let rejected = from_grpc(batch(), &status);
+        assert_eq!((rejected.code, rejected.kind), (Some(code), kind), "{http}");
+        assert!(rejected.reason.contains(&http.to_string()), "{rejected}");
+    }
 }
 
 #[test]
