@@ -10,8 +10,7 @@ use http_body_util::BodyExt;
 use tonic::Status;
 
 use super::message::Reader;
-use crate::config::Compression;
-use crate::transport::compression;
+use crate::transport::compression::{self, Coding};
 use crate::transport::status;
 
 /// Largest message that is read; it is only there to say what went wrong. Of a larger one the
@@ -90,8 +89,10 @@ fn message(reader: Option<Reader>, headers: &HeaderMap) -> Bytes {
     }
     // Some servers answer as they were asked, whatever the client said it reads.
     let encoding = headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
-    let compression = encoding.and_then(compression::by_name).unwrap_or(Compression::None);
-    compression::inflate(compression, &message, MAX_MESSAGE).map(Bytes::from).unwrap_or_default()
+    let inflated = encoding
+        .and_then(Coding::by_name)
+        .and_then(|coding| compression::inflate(coding, &message, MAX_MESSAGE).ok());
+    inflated.map(Bytes::from).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -102,6 +103,7 @@ mod tests {
 
     use super::super::message::{Message, tests::Frames};
     use super::*;
+    use crate::config::Compression;
 
     fn data(bytes: &'static [u8]) -> Frame<Bytes> {
         Frame::data(Bytes::from_static(bytes))

@@ -15,7 +15,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
 use crate::config::Compression;
-use crate::transport::compression;
+use crate::transport::compression::{self, Coding};
 use crate::transport::status::Unread;
 
 /// Compression flag and length.
@@ -143,13 +143,13 @@ impl Body for Outgoing {
     // The size is not said: a length of content is not gRPC's way.
 }
 
-/// Reads the one message of a body; `compression` is how it is compressed if it is.
+/// Reads the one message of a body; `coding` is how it is compressed if it is.
 ///
 /// # Errors
 /// [`Unread::TooLarge`] above `limit` bytes, as sent or inflated: as soon as it is known.
 pub(super) async fn read(
     body: impl Body<Data = Bytes>,
-    compression: Compression,
+    coding: Option<Coding>,
     limit: usize,
 ) -> Result<Bytes, Unread> {
     let mut body = pin!(body);
@@ -162,12 +162,10 @@ pub(super) async fn read(
         }
     }
     let (is_compressed, message) = reader.finish()?;
-    match (is_compressed, compression) {
+    match (is_compressed, coding) {
         (false, _) => Ok(message),
-        (true, Compression::None) => {
-            Err(Unread::Broken("a compressed message without grpc-encoding".into()))
-        }
-        (true, compression) => compression::inflate(compression, &message, limit).map(Bytes::from),
+        (true, None) => Err(Unread::Broken("a compressed message without grpc-encoding".into())),
+        (true, Some(coding)) => compression::inflate(coding, &message, limit).map(Bytes::from),
     }
 }
 

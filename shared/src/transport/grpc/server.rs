@@ -17,9 +17,10 @@ use tonic::Status;
 
 use super::export_path;
 use super::message;
-use crate::config::{Compression, GrpcServerConfig, ServerKeepaliveConfig};
+use crate::config::{GrpcServerConfig, ServerKeepaliveConfig};
 use crate::otlp::{Intake, Refusal, Turned};
 use crate::service::BuildError;
+use crate::transport::compression::Coding;
 use crate::transport::listen::{Age, Lifetime, Listener, ListenerMetrics, Server};
 use crate::transport::status::{self, Unread};
 use crate::transport::tls::{Alpn, ServerTls};
@@ -169,17 +170,18 @@ impl Exporting {
 
     /// Reads the one message of a request.
     async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Unread> {
-        let compression = compression(request.headers())?;
-        message::read(request.into_body(), compression, self.max_message).await
+        let coding = coding(request.headers())?;
+        message::read(request.into_body(), coding, self.max_message).await
     }
 }
 
 /// How messages of a request are compressed.
-fn compression(headers: &HeaderMap) -> Result<Compression, Unread> {
+fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Unread> {
     match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(Compression::None),
-        Some(b"gzip") => Ok(Compression::Gzip),
-        Some(b"zstd") => Ok(Compression::Zstd),
+        None | Some(b"identity") => Ok(None),
+        Some(b"gzip") => Ok(Some(Coding::Gzip)),
+        Some(b"zstd") => Ok(Some(Coding::Zstd)),
+        Some(b"snappy") => Ok(Some(Coding::Snappy)),
         Some(other) => Err(Unread::UnknownCompression(String::from_utf8_lossy(other).into_owned())),
     }
 }

@@ -49,7 +49,7 @@ impl Unread {
         let (code, message) = self.answer();
         let mut status = Status::new(code, message);
         if let Unread::UnknownCompression(_) = self {
-            let spoken = HeaderValue::from_static("gzip,zstd,identity");
+            let spoken = HeaderValue::from_static("gzip,zstd,snappy,identity");
             status.metadata_mut().as_mut().insert("grpc-accept-encoding", spoken);
         }
         status
