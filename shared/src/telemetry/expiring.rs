@@ -21,11 +21,13 @@ use std::time::{Duration, Instant};
 
 pub use handle::{Age, Cell, Counter, Gauge, Handle, Histogram};
 pub(super) use handle::{HistogramValue, Value};
+pub use local::{Entered, Local};
 
 use super::metrics::{Descriptor, Kind};
 use crate::clock;
 
 mod handle;
+mod local;
 #[cfg(test)]
 mod tests;
 
@@ -63,9 +65,13 @@ impl Member {
         handle
     }
 
-    /// Shows the numbers on the page of the process.
+    /// Shows the numbers on the page of the process, or in the [`Local`] that the thread is in.
     pub fn register(self, descriptors: &'static [Descriptor], labels: &[(&'static str, &str)]) {
-        registry().register(self, descriptors, labels, clock::now());
+        let now = clock::now();
+        match Local::current() {
+            Some(local) => local.lock().register(self, descriptors, labels, now),
+            None => registry().register(self, descriptors, labels, now),
+        }
     }
 }
 

@@ -92,7 +92,7 @@ impl Page {
         let dropped = expiring.dropped_series.to_string();
         families.push(self.counter(&expiring::DROPPED[0], &dropped));
         for family in &expiring.families {
-            self.add(family, &mut families);
+            add(&mut families, &self.naming.name(&family.descriptor), &self.constant, family);
         }
         families.sort_by(|a, b| name_of(a).cmp(name_of(b)));
         families.join("\n") + "\n"
@@ -113,30 +113,38 @@ impl Page {
         format!("{head}\n{name}{labels} {value}")
     }
 
-    /// Adds a family whose series expire; to the recorder's of that name, if it has one.
-    fn add(&self, family: &Family, families: &mut Vec<String>) {
-        let name = self.naming.name(&family.descriptor);
-        let place = families.iter().position(|other| name_of(other) == name);
-        let place = place.unwrap_or_else(|| {
-            families.push(head(&name, &family.descriptor));
-            families.len() - 1
-        });
-        let text = &mut families[place];
-        for (labels, value) in &family.series {
-            let labels: Vec<_> = self.constant.iter().chain(labels).cloned().collect();
-            match value {
-                Value::Counter(count) => put(text, &name, &labels, count),
-                Value::Gauge(value) | Value::Age(value) => put(text, &name, &labels, value),
-                Value::Histogram(value) => put_histogram(text, &name, labels, value),
-            }
-        }
-    }
-
     fn target_info(&self) -> String {
         let labels = braced(&self.target);
         format!(
             "# HELP target_info Target metadata\n# TYPE target_info gauge\ntarget_info{labels} 1"
         )
+    }
+}
+
+/// Families whose series expire, alone and under their plain names.
+pub(super) fn plain(expiring: &[Family]) -> String {
+    let mut families = Vec::new();
+    for family in expiring {
+        add(&mut families, family.descriptor.name, &[], family);
+    }
+    families.join("\n") + "\n"
+}
+
+/// Adds a family whose series expire; to the recorder's of that name, if it has one.
+fn add(families: &mut Vec<String>, name: &str, constant: &[(String, String)], family: &Family) {
+    let place = families.iter().position(|other| name_of(other) == name);
+    let place = place.unwrap_or_else(|| {
+        families.push(head(name, &family.descriptor));
+        families.len() - 1
+    });
+    let text = &mut families[place];
+    for (labels, value) in &family.series {
+        let labels: Vec<_> = constant.iter().chain(labels).cloned().collect();
+        match value {
+            Value::Counter(count) => put(text, name, &labels, count),
+            Value::Gauge(value) | Value::Age(value) => put(text, name, &labels, value),
+            Value::Histogram(value) => put_histogram(text, name, labels, value),
+        }
     }
 }
 

@@ -252,6 +252,26 @@ fn nothing_is_lost_when_threads_count_while_the_page_is_rendered() {
 }
 
 #[test]
+fn a_local_registry_shows_only_what_was_made_in_it() {
+    let labels = |boat| [("harbour", "Local"), ("boat", boat)];
+    let (outer, inner) = (Local::default(), Local::default());
+    let entered = outer.enter();
+    let _before = BoatMetrics::new(&labels("before"));
+    let nested = inner.enter();
+    let _within = BoatMetrics::new(&labels("within"));
+    drop(nested);
+    let _after = BoatMetrics::new(&labels("after"));
+    drop(entered);
+    let _process = BoatMetrics::new(&labels("process"));
+    let fish = |page: &str| -> Vec<String> {
+        page.lines().filter(|line| line.starts_with("boat_fish{")).map(str::to_owned).collect()
+    };
+    let line = |boat| format!("boat_fish{{harbour=\"Local\",boat=\"{boat}\"}} 0");
+    assert_eq!(fish(&outer.render()), [line("after"), line("before")]);
+    assert_eq!(fish(&inner.render()), [line("within")]);
+}
+
+#[test]
 fn the_macro_registers_with_the_process() {
     let set = BoatMetrics::new(&[("boat", "Process"), ("harbour", "Kiel")]);
     set.fish.increment(4);
