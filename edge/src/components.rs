@@ -2,6 +2,7 @@
 
 use shared::exporter::debug::DebugConfig;
 use shared::extension::health_check::HealthCheckConfig;
+use shared::membership::resolver;
 use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
@@ -36,6 +37,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         memory_limiter::DESCRIPTORS,
         queue::DESCRIPTORS,
         loadbalancing::DESCRIPTORS,
+        resolver::DESCRIPTORS,
     ]
     .concat()
 }

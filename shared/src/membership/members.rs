@@ -1,223 +1,160 @@
-//! Who is a member, as a sequence of DNS answers tells it. Pure: told answers, does no I/O.
+//! Who is a member, as a sequence of answers tells it. Pure: told answers and the time, does no I/O.
 //!
-//! Joining is quick and leaving is slow. An address that is new joins at once. One that is missing
-//! leaves only after several answers in a row without it, since a partial answer looks the same,
-//! and every wrong move splits traces. An answer that failed or is empty says nothing at all.
+//! Joining is quick and leaving is slow. Who is new joins at once. Who is missing leaves only
+//! after several answers in a row without it, since a partial answer looks the same, and every
+//! wrong move splits traces. When more than half would leave, a broken source is likelier than a
+//! true change, and they must be missing for a while longer. An answer that names nobody says
+//! nothing at all: the set is never emptied.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use super::MAX_ENDPOINTS;
 
-/// What a lookup found out. IPv4 and IPv6 are asked separately, and each may fail by itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// IPv4 addresses; `None` when that question got no answer.
-    pub v4: Option<Vec<IpAddr>>,
-    /// IPv6 addresses; `None` when that question got no answer.
-    pub v6: Option<Vec<IpAddr>>,
+/// What a source of members said.
+#[derive(Debug, Clone)]
+pub struct Answer<M> {
+    /// The members that it named, in any order.
+    pub found: Vec<M>,
+    /// Which members it could not have named, since a part of the question got no answer. They
+    /// are not missing.
+    pub silent_about: fn(&M) -> bool,
 }
 
-impl Answer {
-    /// Whether there is no address in it, for whatever reason.
-    pub fn is_empty(&self) -> bool {
-        self.addresses().next().is_none()
-    }
-
-    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.v4.iter().chain(&self.v6).flatten().map(IpAddr::to_canonical)
-    }
-
-    /// Whether the question that would have given `address` was answered.
-    fn speaks_of(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(_) => self.v4.is_some(),
-            IpAddr::V6(_) => self.v6.is_some(),
-        }
+impl<M> Answer<M> {
+    /// An answer to the whole question.
+    pub fn whole(found: Vec<M>) -> Self {
+        Self { found, silent_about: |_| false }
     }
 }
 
 /// What an answer changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Change {
-    /// Addresses that joined.
-    pub joined: Vec<IpAddr>,
-    /// Addresses that left.
-    pub left: Vec<IpAddr>,
-    /// How many new addresses were passed over, since the set is as large as it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change<M> {
+    /// Members that joined, sorted.
+    pub joined: Vec<M>,
+    /// Members that left, sorted.
+    pub left: Vec<M>,
+    /// How many new members were passed over, since the set is as large as it may be.
     pub passed_over: usize,
+    /// Set by the answer that began to hold members back: how many would have left.
+    pub held_back: Option<usize>,
 }
 
-impl Change {
+impl<M> Change<M> {
+    fn none() -> Self {
+        Self { joined: Vec::new(), left: Vec::new(), passed_over: 0, held_back: None }
+    }
+
     /// Whether the set is another one now.
     pub fn any(&self) -> bool {
         !self.joined.is_empty() || !self.left.is_empty()
     }
 }
 
-/// The present members, each with the number of answers in a row that were without it.
-#[derive(Debug, Clone)]
-pub struct Members {
-    misses_before_removal: u32,
-    misses: BTreeMap<IpAddr, u32>,
+/// When members leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A member leaves when this many answers in a row were without it.
+    pub misses: u32,
+    /// When more than half would leave within this time, they leave after it; 0 is at once.
+    pub shrink_hold: Duration,
 }
 
-impl Members {
-    /// No members yet. One leaves when this many answers in a row were without it.
-    pub fn new(misses_before_removal: u32) -> Self {
-        Self { misses_before_removal, misses: BTreeMap::new() }
+/// The present members, each with the number of answers in a row that were without it.
+#[derive(Debug, Clone)]
+pub struct Members<M> {
+    patience: Patience,
+    misses: BTreeMap<M, u32>,
+    /// Since when members are held back that would be too many to leave at once.
+    held_since: Option<Instant>,
+    /// When how many left, as far as it is not longer ago than the hold: a shrink in steps is a
+    /// shrink, too.
+    departures: Vec<(Instant, usize)>,
+}
+
+impl<M: Ord + Clone + fmt::Debug> Members<M> {
+    /// No members yet.
+    pub fn new(patience: Patience) -> Self {
+        Self { patience, misses: BTreeMap::new(), held_since: None, departures: Vec::new() }
     }
 
     /// Learns from an answer.
-    pub fn learn(&mut self, answer: &Answer) -> Change {
-        let mut change = Change::default();
-        if answer.is_empty() {
+    pub fn learn(&mut self, answer: &Answer<M>, now: Instant) -> Change<M> {
+        let mut change = Change::none();
+        if answer.found.is_empty() {
             return change;
         }
-        for (address, misses) in &mut self.misses {
-            if answer.speaks_of(*address) {
-                *misses += 1;
+        for (member, misses) in &mut self.misses {
+            if !(answer.silent_about)(member) {
+                *misses = misses.saturating_add(1);
             }
         }
-        for address in answer.addresses() {
-            if self.misses.len() >= MAX_ENDPOINTS && !self.misses.contains_key(&address) {
+        for member in &answer.found {
+            if let Some(misses) = self.misses.get_mut(member) {
+                *misses = 0;
+            } else if self.misses.len() >= MAX_ENDPOINTS {
                 change.passed_over += 1;
-            } else if self.misses.insert(address, 0).is_none() {
-                change.joined.push(address);
+            } else {
+                self.misses.insert(member.clone(), 0);
+                change.joined.push(member.clone());
             }
         }
-        self.misses.retain(|address, misses| {
-            let stays = *misses < self.misses_before_removal;
-            if !stays {
-                change.left.push(*address);
-            }
-            stays
-        });
         change.joined.sort_unstable();
+        self.let_go(&mut change, now);
         change
     }
 
-    /// The members, sorted.
-    pub fn addresses(&self) -> impl ExactSizeIterator<Item = IpAddr> {
-        self.misses.keys().copied()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addresses(text: &str) -> Vec<IpAddr> {
-        text.split_whitespace().map(|address| address.parse().unwrap()).collect()
-    }
-
-    /// `4: 10.0.0.1 10.0.0.2; 6: fd00::1`; a family that is left out was not answered.
-    fn answer(text: &str) -> Answer {
-        let mut answer = Answer::default();
-        for part in text.split(';').filter(|part| !part.trim().is_empty()) {
-            match part.trim().split_once(':').unwrap() {
-                ("4", list) => answer.v4 = Some(addresses(list)),
-                (_, list) => answer.v6 = Some(addresses(list)),
+    /// Lets those go that were missing often enough, unless they are too many.
+    fn let_go(&mut self, change: &mut Change<M>, now: Instant) {
+        let Patience { misses: enough, shrink_hold } = self.patience;
+        self.departures.retain(|(when, _)| now.saturating_duration_since(*when) < shrink_hold);
+        let due = self.misses.values().filter(|misses| **misses >= enough).count();
+        let left_lately: usize = self.departures.iter().map(|(_, count)| count).sum();
+        let known = self.misses.len() + left_lately;
+        let too_many = due > 0 && (due + left_lately) * 2 > known && !shrink_hold.is_zero();
+        match self.held_since {
+            None if too_many => {
+                self.held_since = Some(now);
+                change.held_back = Some(due);
+                return;
             }
+            Some(since) if too_many && now.saturating_duration_since(since) < shrink_hold => return,
+            _ => self.held_since = None,
         }
-        answer
-    }
-
-    /// Answers one after the other, each with the members afterwards.
-    #[track_caller]
-    fn check(steps: &[(&str, &str)]) {
-        let mut members = Members::new(3);
-        for (step, (text, expected)) in steps.iter().enumerate() {
-            let before: Vec<_> = members.addresses().collect();
-            let change = members.learn(&answer(text));
-            let after: Vec<_> = members.addresses().collect();
-            assert_eq!(after, addresses(expected), "step {step}: {text}");
-            assert_eq!(change.any(), before != after, "step {step}: {text}");
+        self.misses.retain(|member, misses| {
+            let stays = *misses < enough;
+            if !stays {
+                change.left.push(member.clone());
+            }
+            stays
+        });
+        if !change.left.is_empty() {
+            self.departures.push((now, change.left.len()));
         }
     }
 
-    #[test]
-    fn a_new_address_joins_at_once_and_order_and_duplicates_do_not_matter() {
-        check(&[
-            ("4: 10.0.0.2 10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.3 10.0.0.2 10.0.0.1", "10.0.0.1 10.0.0.2 10.0.0.3"),
-        ]);
+    /// The members, sorted.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &M> {
+        self.misses.keys()
     }
 
-    #[test]
-    fn an_address_leaves_after_three_misses_in_a_row() {
-        check(&[
-            ("4: 10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1"),
-        ]);
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.misses.len()
     }
 
-    #[test]
-    fn an_address_that_flaps_stays() {
-        check(&[
-            ("4: 10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.2", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1 10.0.0.2"),
-        ]);
+    /// Whether there are none: so far no answer named anybody.
+    pub fn is_empty(&self) -> bool {
+        self.misses.is_empty()
     }
 
-    #[test]
-    fn failed_and_empty_answers_change_nothing_and_are_no_misses() {
-        check(&[
-            ("4: 10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1 10.0.0.2"),
-            ("", "10.0.0.1 10.0.0.2"),
-            ("4: ; 6:", "10.0.0.1 10.0.0.2"),
-            ("4:", "10.0.0.1 10.0.0.2"),
-            ("", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1 10.0.0.2"),
-            ("4: 10.0.0.1", "10.0.0.1"),
-        ]);
-    }
-
-    #[test]
-    fn a_family_that_was_not_answered_misses_nobody() {
-        check(&[
-            ("4: 10.0.0.1; 6: fd00::1", "10.0.0.1 fd00::1"),
-            ("4: 10.0.0.1", "10.0.0.1 fd00::1"),
-            ("4: 10.0.0.1", "10.0.0.1 fd00::1"),
-            ("4: 10.0.0.1", "10.0.0.1 fd00::1"),
-            ("4: 10.0.0.1; 6:", "10.0.0.1 fd00::1"),
-            ("4: 10.0.0.1; 6:", "10.0.0.1 fd00::1"),
-            ("4: 10.0.0.1; 6:", "10.0.0.1"),
-        ]);
-    }
-
-    #[test]
-    fn a_whole_set_may_be_replaced_but_never_by_nothing() {
-        check(&[
-            ("4: 10.0.0.1", "10.0.0.1"),
-            ("4: 10.0.0.9", "10.0.0.1 10.0.0.9"),
-            ("4: 10.0.0.9", "10.0.0.1 10.0.0.9"),
-            ("4: 10.0.0.9", "10.0.0.9"),
-            ("4:", "10.0.0.9"),
-            ("4:", "10.0.0.9"),
-            ("4:", "10.0.0.9"),
-            ("4:", "10.0.0.9"),
-        ]);
-    }
-
-    #[test]
-    fn an_ipv4_address_in_ipv6_form_is_the_same_address() {
-        check(&[("6: ::ffff:10.0.0.1", "10.0.0.1"), ("4: 10.0.0.1", "10.0.0.1")]);
-    }
-
-    #[test]
-    fn the_set_is_bounded() {
-        let mut members = Members::new(3);
-        let all = (0..5000_u32).map(|i| IpAddr::from((0x0a00_0000 + i).to_be_bytes())).collect();
-        let change = members.learn(&Answer { v4: Some(all), v6: None });
-        assert_eq!((members.addresses().len(), change.passed_over), (MAX_ENDPOINTS, 904));
+    /// When an answer like the last one lets those go that are held back.
+    pub fn hold_ends(&self) -> Option<Instant> {
+        self.held_since.map(|since| since + self.patience.shrink_hold)
     }
 }

@@ -3,15 +3,24 @@
 //! A new one is a file with its section and its `impl Resolver`, and one key in
 //! [`ResolverConfig`] with its arm in [`ResolverConfig::build`].
 
-mod dns;
 mod static_list;
 
+mod dns;
+mod lookup;
+mod nameserver;
+#[cfg(test)]
+mod testing;
+
 pub use dns::DnsConfig;
+pub use lookup::LookupConfig;
 pub use static_list::StaticConfig;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::config::{NotSupported, Path, Problems};
+use crate::telemetry::metrics::Descriptor;
 use crate::{config_struct, metric_set};
 
 /// Tells who the backends are.
@@ -73,6 +82,13 @@ metric_set! {
 }
 
 metric_set! {
+    /// What became of the lookups of a resolver.
+    pub struct LookupMetrics ["resolver", "outcome"];
+    /// Number of lookups, by what became of them.
+    num_lookups: Counter = "otelcol_loadbalancer_num_lookups", "{lookups}";
+}
+
+metric_set! {
     /// What a resolver counts of its set of endpoints.
     pub struct ResolverMetrics ["resolver"];
     /// Current number of backends in use.
@@ -83,14 +99,70 @@ metric_set! {
     num_backends_over_limit: Counter = "otelcol_loadbalancer_num_backends_over_limit", "{backends}";
 }
 
+metric_set! {
+    /// What a resolver that asks others counts besides.
+    pub struct HoldMetrics ["resolver"];
+    /// Number of times more than half of the backends were missing and held back for a while.
+    num_shrinks_held: Counter = "otelcol_loadbalancer_num_shrinks_held", "{shrinks}";
+}
+
+metric_set! {
+    /// How old the list of backends is, for each name that is resolved.
+    pub struct AgeMetrics ["resolver", "name"];
+    /// Time since the list of backends was last known to be right, as of the last lookup.
+    resolver_age: Gauge = "otelcol_loadbalancer_resolver_age", "s";
+}
+
+/// The metrics of all resolvers that an exporter does not list itself.
+pub const DESCRIPTORS: &[&[Descriptor]] =
+    &[LookupMetrics::DESCRIPTORS, HoldMetrics::DESCRIPTORS, AgeMetrics::DESCRIPTORS];
+
+/// What became of a lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It found backends.
+    Answered,
+    /// The name exists, and has no backend.
+    Empty,
+    /// There is no such name.
+    NoSuchName,
+    /// The server said that it has a problem.
+    ServerFailure,
+    /// There was no answer in time.
+    TimedOut,
+    /// Anything else: refused, unreachable, unreadable.
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [(Self, &str); 6] = [
+        (Self::Answered, "answered"),
+        (Self::Empty, "empty"),
+        (Self::NoSuchName, "nxdomain"),
+        (Self::ServerFailure, "servfail"),
+        (Self::TimedOut, "timeout"),
+        (Self::Failed, "failed"),
+    ];
+}
+
 /// The metrics of one resolver.
 struct Meter {
     succeeded: ResolutionMetrics,
     failed: ResolutionMetrics,
     set: ResolverMetrics,
+    /// Of a resolver that asks others; a list that does not change has no age.
+    asking: Option<Asking>,
+}
+
+/// Metrics of asking others.
+struct Asking {
+    outcomes: [LookupMetrics; Outcome::ALL.len()],
+    hold: HoldMetrics,
+    age: AgeMetrics,
 }
 
 impl Meter {
+    /// The metrics of a resolver that asks nobody.
     fn new(resolver: &str) -> Self {
         let resolution =
             |success| ResolutionMetrics::new(&[("resolver", resolver), ("success", success)]);
@@ -98,9 +170,52 @@ impl Meter {
             succeeded: resolution("true"),
             failed: resolution("false"),
             set: ResolverMetrics::new(&[("resolver", resolver)]),
+            asking: None,
         }
     }
 
+    /// The metrics of a resolver that asks for `name`.
+    fn asking(resolver: &str, name: &str) -> Self {
+        let outcome =
+            |(_, outcome)| LookupMetrics::new(&[("resolver", resolver), ("outcome", outcome)]);
+        let asking = Asking {
+            outcomes: Outcome::ALL.map(outcome),
+            hold: HoldMetrics::new(&[("resolver", resolver)]),
+            age: AgeMetrics::new(&[("resolver", resolver), ("name", name)]),
+        };
+        Self { asking: Some(asking), ..Self::new(resolver) }
+    }
+
+    /// Backends were found.
+    fn answered(&self) {
+        self.succeeded.num_resolutions.increment(1);
+        self.looked_up(Outcome::Answered, Duration::ZERO);
+    }
+
+    /// None were found, and what is in use is as old as this.
+    fn failed(&self, outcome: Outcome, age: Duration) {
+        self.failed.num_resolutions.increment(1);
+        self.looked_up(outcome, age);
+    }
+
+    fn looked_up(&self, outcome: Outcome, age: Duration) {
+        let Some(asking) = &self.asking else { return };
+        asking.age.resolver_age.set(age.as_secs_f64());
+        for ((known, _), metrics) in Outcome::ALL.iter().zip(&asking.outcomes) {
+            if *known == outcome {
+                metrics.num_lookups.increment(1);
+            }
+        }
+    }
+
+    /// A shrink is held back.
+    fn held_back(&self) {
+        if let Some(asking) = &self.asking {
+            asking.hold.num_shrinks_held.increment(1);
+        }
+    }
+
+    /// The set is another one.
     #[allow(clippy::cast_precision_loss, reason = "a few thousand backends at most")]
     fn updated(&self, backends: usize) {
         self.set.num_backends.set(backends as f64);

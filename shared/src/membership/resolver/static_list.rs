@@ -41,22 +41,29 @@ impl StaticConfig {
     }
 
     pub(super) fn build(&self) -> Box<dyn Resolver> {
-        let endpoints: BTreeSet<String> = self.hostnames.iter().cloned().collect();
-        Box::new(StaticList { endpoints: Some(endpoints), meter: Meter::new("static") })
+        let meter = Meter::new("static");
+        Box::new(StaticList::new(self.hostnames.iter().cloned(), meter))
     }
 }
 
-struct StaticList {
+/// Tells a set once.
+pub(super) struct StaticList {
     /// Until it was told.
     endpoints: Option<BTreeSet<String>>,
     meter: Meter,
+}
+
+impl StaticList {
+    pub(super) fn new(endpoints: impl IntoIterator<Item = String>, meter: Meter) -> Self {
+        Self { endpoints: Some(endpoints.into_iter().collect()), meter }
+    }
 }
 
 #[async_trait]
 impl Resolver for StaticList {
     async fn changed(&mut self) -> Vec<String> {
         let Some(endpoints) = self.endpoints.take() else { return pending().await };
-        self.meter.succeeded.num_resolutions.increment(1);
+        self.meter.answered();
         self.meter.updated(endpoints.len());
         endpoints.into_iter().collect()
     }
