@@ -12,7 +12,7 @@ use crate::wire::regroup::{Cut, EntryPlan, Plan, Whole};
 use crate::wire::{self, Checked, Grouping, Layout, Malformed, Part, ResourceEntry, Signal};
 
 /// One OTLP export request in wire form. Framing checked; clones share bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Batch {
     bytes: Bytes,
     items: usize,
@@ -164,6 +164,14 @@ impl Batch {
             Signal::Logs => wire::log::trace_id(record),
             Signal::Metrics => &[],
         }
+    }
+}
+
+/// Without the bytes: they are many, and they are the users'.
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { bytes, items, signal, layout } = self;
+        write!(f, "Batch({signal}, {items} items, {} bytes, {layout:?})", bytes.len())
     }
 }
 

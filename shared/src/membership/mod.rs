@@ -13,7 +13,7 @@ pub mod routes;
 
 pub use resolver::{Resolver, ResolverConfig};
 pub use ring::{Owners, Ring, RingHash};
-pub use routes::{Backend, Connect, RouteTable, Routes};
+pub use routes::{Connect, Endpoints, Following, Member, RouteTable, Routes};
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;

@@ -106,7 +106,7 @@ impl QueueConfig {
 
 impl QueueBatchConfig {
     /// What the sizes count in a queue of this sizer.
-    pub(super) fn sizer(&self, queue: Sizer) -> Sizer {
+    pub fn sizer(&self, queue: Sizer) -> Sizer {
         self.sizer.unwrap_or(match queue {
             Sizer::Requests | Sizer::Items => Sizer::Items,
             Sizer::Bytes => Sizer::Bytes,

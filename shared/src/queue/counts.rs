@@ -56,7 +56,7 @@ metric_set! {
 
 metric_set! {
     /// State of a sending queue. Several queues with the same labels add up.
-    pub(super) struct QueueMetrics ["exporter", "data_type"];
+    pub struct QueueMetrics ["exporter", "data_type"];
     /// Current size of the sending queue in the unit of its sizer, what is being sent included.
     size: Gauge = "otelcol_exporter_queue_size", "{batch}";
     /// Fixed capacity of the sending queue in the unit of its sizer.
@@ -65,7 +65,7 @@ metric_set! {
 
 metric_set! {
     /// What an exporter is busy with.
-    pub(super) struct FlightMetrics ["exporter", "data_type"];
+    pub struct FlightMetrics ["exporter", "data_type"];
     /// Number of requests being sent or waiting for their next attempt.
     in_flight: Gauge = "otelcol_exporter_in_flight_requests", "{request}";
 }
@@ -83,14 +83,18 @@ pub const DESCRIPTORS: &[&[Descriptor]] = &[
 ];
 
 /// The counters of one exporter for its signal.
-pub(super) struct Counts {
-    pub(super) sent: Counter,
-    pub(super) send_failed: Counter,
-    pub(super) flight: FlightMetrics,
+pub struct Counts {
+    /// Items that the destination took.
+    pub sent: Counter,
+    /// Items that were given up.
+    pub send_failed: Counter,
+    /// Requests under way.
+    pub flight: FlightMetrics,
 }
 
 impl Counts {
-    pub(super) fn new(exporter: &str, signal: Signal, destination: Option<&(String, u16)>) -> Self {
+    /// Those of this exporter; `destination` adds the labels of where it sends to.
+    pub fn new(exporter: &str, signal: Signal, destination: Option<&(String, u16)>) -> Self {
         let port = destination.map(|(_, port)| port.to_string());
         let mut labels = vec![("exporter", exporter)];
         if let (Some((address, _)), Some(port)) = (destination, &port) {
@@ -116,7 +120,7 @@ impl Counts {
 }
 
 /// The counter of what a queue had no room for.
-pub(super) fn enqueue_failed(exporter: &str, signal: Signal) -> Counter {
+pub fn enqueue_failed(exporter: &str, signal: Signal) -> Counter {
     let labels = [("exporter", exporter)];
     match signal {
         Signal::Traces => SpanEnqueueMetrics::new(&labels).enqueue_failed,

@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 pub use config::{QueueBatchConfig, QueueConfig, RetryConfig, Sizer};
-pub use counts::DESCRIPTORS;
+pub use counts::{Counts, DESCRIPTORS, QueueMetrics, enqueue_failed};
+pub use retry::{Schedule, Verdict};
+pub use split::split;
 
 use crate::batch::Batch;
 use crate::config::Section;

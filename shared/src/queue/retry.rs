@@ -15,7 +15,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// What to do after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Try again after this time.
     Wait(Duration),
     /// The next attempt would come too late, or there is to be none.
@@ -23,23 +23,23 @@ pub(super) enum Verdict {
 }
 
 /// The waits of one batch.
-#[derive(Debug)]
-pub(super) struct Schedule<'a> {
-    config: &'a RetryConfig,
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    config: RetryConfig,
     interval: Duration,
     /// When the first attempt began; time in a queue does not count.
     started: Instant,
 }
 
-impl<'a> Schedule<'a> {
+impl Schedule {
     /// The schedule of a batch whose first attempt begins now.
-    pub(super) fn new(config: &'a RetryConfig, now: Instant) -> Self {
-        Self { config, interval: config.initial_interval, started: now }
+    pub fn new(config: &RetryConfig, now: Instant) -> Self {
+        Self { config: config.clone(), interval: config.initial_interval, started: now }
     }
 
     /// What to do after an attempt that failed at `now`; the destination asked for a wait of at
     /// least `throttle`.
-    pub(super) fn failed(
+    pub fn failed(
         &mut self,
         now: Instant,
         throttle: Option<Duration>,

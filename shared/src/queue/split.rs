@@ -18,7 +18,7 @@ use super::Sizer;
 /// `sizer`. There is no first piece when not even one record fits.
 ///
 /// `rest` must not be 0. Sizes in bytes are estimated from above, by a few bytes an entry.
-pub(crate) fn split(
+pub fn split(
     batch: &Batch,
     first: usize,
     rest: usize,

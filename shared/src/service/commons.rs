@@ -15,7 +15,7 @@ struct Entry {
 }
 
 impl Commons {
-    /// The value of `key`; made if nobody holds one.
+    /// The value of `key`; made if nobody holds one. `make` must not come back here.
     ///
     /// # Errors
     /// That of `make`.
@@ -31,8 +31,8 @@ impl Commons {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|entry| entry.value.strong_count() > 0);
         let equal = entries.iter().filter(|entry| entry.key.downcast_ref() == Some(key));
-        let held = equal.filter_map(|entry| entry.value.upgrade());
-        if let Some(value) = held.filter_map(|value| value.downcast::<T>().ok()).next() {
+        let mut held = equal.filter_map(|entry| entry.value.upgrade());
+        if let Some(value) = held.find_map(|value| value.downcast::<T>().ok()) {
             return Ok(value);
         }
         let value = Arc::new(make()?);

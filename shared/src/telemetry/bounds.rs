@@ -3,7 +3,9 @@
 /// Upper bounds of a histogram's buckets.
 pub(super) fn bounds(name: &str) -> &'static [f64] {
     match name {
-        "otelcol_loadbalancer_backend_latency" => BACKEND_LATENCY_BOUNDS,
+        "otelcol_loadbalancer_backend_latency" | "otelcol_loadbalancer_backend_queue_time" => {
+            BACKEND_LATENCY_BOUNDS
+        }
         "otelcol_processor_tail_sampling_sampling_decision_timer_latency" => {
             DECISION_LATENCY_BOUNDS
         }

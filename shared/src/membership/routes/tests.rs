@@ -1,9 +1,10 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::wire::Signal;
 
 /// Tells what a test sends it.
 struct Told(mpsc::Receiver<&'static str>);
@@ -20,32 +21,28 @@ impl Resolver for Told {
 
 #[derive(Default)]
 struct Recorder {
-    left: AtomicBool,
-    stopped: AtomicBool,
+    out: AtomicBool,
+    passed_over: AtomicUsize,
 }
 
-#[async_trait]
-impl Backend for Recorder {
-    async fn send(&self, _: Batch) -> Result<Delivered, Rejected> {
-        Ok(Delivered::default())
+impl Member for Recorder {
+    fn in_rotation(&self) -> bool {
+        !self.out.load(Ordering::Relaxed)
     }
 
-    async fn leave(&self, _: Instant) {
-        self.left.store(true, Ordering::Relaxed);
-    }
-
-    async fn shutdown(&self, _: Instant) {
-        self.stopped.store(true, Ordering::Relaxed);
+    fn passed_over(&self) {
+        self.passed_over.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Every backend that was made, with its endpoint.
+/// Every member that was made, with its endpoint.
 type Made = Arc<Mutex<Vec<(String, Arc<Recorder>)>>>;
 
-/// A table, the way to tell it endpoints, and every backend that was made.
+/// A table, the ways to tell it things, and every member that was made.
 struct Fixture {
-    table: RouteTable,
+    table: RouteTable<Recorder>,
     tell: mpsc::Sender<&'static str>,
+    rotation: watch::Sender<u64>,
     made: Made,
     /// How often an endpoint that contains `broken` fails before it can be made.
     failures: Arc<AtomicUsize>,
@@ -54,10 +51,11 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let (tell, told) = mpsc::channel(1);
+        let (rotation, rotated) = watch::channel(0);
         let made = Made::default();
         let failures = Arc::new(AtomicUsize::new(1));
         let (log, broken) = (Arc::clone(&made), Arc::clone(&failures));
-        let connect: Connect = Box::new(move |endpoint| {
+        let connect: Connect<Recorder> = Box::new(move |endpoint| {
             if endpoint.contains("broken") && broken.load(Ordering::Relaxed) > 0 {
                 broken.fetch_sub(1, Ordering::Relaxed);
                 return Err(BuildError::new("no certificate"));
@@ -66,8 +64,14 @@ impl Fixture {
             log.lock().unwrap().push((endpoint.to_owned(), Arc::clone(&recorder)));
             Ok(recorder)
         });
-        let table = RouteTable::start("lb", RingHash::Xxh3, Box::new(Told(told)), connect);
-        Self { table, tell, made, failures }
+        let following = Following {
+            exporter: "lb".to_owned(),
+            data_type: "traces",
+            hash: RingHash::Xxh3,
+            endpoints: Arc::new(Endpoints::follow(Box::new(Told(told)))),
+            rotation: Some(rotated),
+        };
+        Self { table: RouteTable::start(following, connect), tell, rotation, made, failures }
     }
 
     /// Tells endpoints and waits until the routes have `expected`.
@@ -83,6 +87,19 @@ impl Fixture {
         }
     }
 
+    /// Takes the members with these numbers out of rotation, the others in.
+    async fn out(&self, numbers: &[usize]) {
+        for (number, (_, recorder)) in self.made.lock().unwrap().iter().enumerate() {
+            recorder.out.store(numbers.contains(&number), Ordering::Relaxed);
+        }
+        self.rotation.send_modify(|changes| *changes += 1);
+        // The ring of a detour is made on another thread.
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        }
+    }
+
     fn names(&self) -> Vec<String> {
         self.made.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
     }
@@ -90,48 +107,38 @@ impl Fixture {
     fn recorder(&self, index: usize) -> Arc<Recorder> {
         Arc::clone(&self.made.lock().unwrap()[index].1)
     }
+
+    /// The owners of a thousand keys.
+    fn owners(&self) -> Vec<usize> {
+        let routes = self.table.current();
+        (0..1000_u32).map(|key| routes.owner(&key.to_le_bytes()).unwrap()).collect()
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_stays_is_kept() {
+async fn a_member_that_stays_is_kept() {
     let fixture = Fixture::new();
     assert!(fixture.table.current().is_empty());
     fixture.tell("a b", "a b").await;
     let before = fixture.table.current();
     fixture.tell("b c", "b c").await;
     let after = fixture.table.current();
-    assert!(Arc::ptr_eq(before.backend(1), after.backend(0)));
+    assert!(Arc::ptr_eq(before.member(1), after.member(0)));
     assert_eq!(fixture.names(), ["a", "b", "c"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removed_backend_leaves_when_nobody_holds_the_old_routes() {
+async fn a_removed_member_is_told_once_the_routes_are_without_it() {
     let fixture = Fixture::new();
     fixture.tell("a b", "a b").await;
-    let held = fixture.table.current();
     fixture.tell("b", "b").await;
-    let removed = fixture.recorder(0);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!removed.left.load(Ordering::Relaxed));
-    assert!(held.backend(0).send(Batch::empty(Signal::Traces)).await.is_ok());
-    drop(held);
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert!(removed.left.load(Ordering::Relaxed));
-    assert!(!fixture.recorder(1).left.load(Ordering::Relaxed));
+    let told = [0, 1].map(|number| fixture.recorder(number).passed_over.load(Ordering::Relaxed));
+    assert_eq!(told, [1, 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn routes_that_are_held_for_too_long_do_not_keep_a_removed_backend() {
-    let fixture = Fixture::new();
-    fixture.tell("a b", "a b").await;
-    let _held = fixture.table.current();
-    fixture.tell("b", "b").await;
-    tokio::time::sleep(LEAVE_TIME + Duration::from_secs(1)).await;
-    assert!(fixture.recorder(0).left.load(Ordering::Relaxed));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_backend_that_cannot_be_made_is_off_the_ring_and_tried_again() {
+async fn a_member_that_cannot_be_made_is_off_the_ring_and_tried_again() {
     let fixture = Fixture::new();
     fixture.tell("a broken", "a").await;
     assert_eq!(fixture.failures.load(Ordering::Relaxed), 0);
@@ -140,21 +147,63 @@ async fn a_backend_that_cannot_be_made_is_off_the_ring_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_told_in_two_spellings_is_one() {
+async fn a_backend_told_in_two_spellings_is_one_member() {
     let fixture = Fixture::new();
     fixture.tell("a a:4317", "a:4317").await;
-    assert_eq!(fixture.table.current().ring().owner(b"key"), Some(0));
+    assert_eq!(fixture.table.current().owner(b"key"), Some(0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_stops_every_backend_once() {
+async fn only_the_keys_of_a_member_out_of_rotation_move_and_come_back() {
+    let fixture = Fixture::new();
+    fixture.tell("a b c d", "a b c d").await;
+    let home = fixture.owners();
+    fixture.out(&[1]).await;
+    let away = fixture.owners();
+    for (home, away) in home.iter().zip(&away) {
+        assert_eq!(home == away, *home != 1, "{home} to {away}");
+    }
+    let without = Ring::new(RingHash::Xxh3, ["a", "c", "d"].map(str::to_owned));
+    for (key, away) in (0..1000_u32).zip(&away) {
+        let owner = &without.endpoints()[without.owner(&key.to_le_bytes()).unwrap()];
+        assert!(home[key as usize] != 1 || fixture.names()[*away] == *owner);
+    }
+    assert!(fixture.recorder(1).passed_over.load(Ordering::Relaxed) > 0);
+    fixture.out(&[]).await;
+    assert_eq!(fixture.owners(), home);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_most_members_look_bad_none_is_passed_over() {
+    let fixture = Fixture::new();
+    fixture.tell("a b c d", "a b c d").await;
+    let home = fixture.owners();
+    fixture.out(&[0, 1, 2]).await;
+    assert_eq!(fixture.owners(), home);
+    fixture.out(&[0, 1]).await;
+    assert!(fixture.owners().iter().all(|owner| *owner > 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_resolver_serves_several_tables() {
     let fixture = Fixture::new();
     fixture.tell("a b", "a b").await;
-    fixture.table.shutdown(clock::now() + Duration::from_secs(5)).await;
-    for index in 0..2 {
-        let recorder = fixture.recorder(index);
-        assert!(recorder.stopped.load(Ordering::Relaxed));
-        assert!(!recorder.left.load(Ordering::Relaxed));
+    let (tell, told) = mpsc::channel(1);
+    let endpoints = Arc::new(Endpoints::follow(Box::new(Told(told))));
+    tell.send("a b c").await.unwrap();
+    let tables = ["one", "two"].map(|exporter| {
+        let following = Following {
+            exporter: exporter.to_owned(),
+            data_type: "logs",
+            hash: RingHash::Xxh3,
+            endpoints: Arc::clone(&endpoints),
+            rotation: None,
+        };
+        RouteTable::start(following, Box::new(|_| Ok(Arc::new(Recorder::default()))))
+    });
+    for table in tables {
+        let mut changed = table.changed();
+        changed.wait_for(|changes| *changes > 0).await.unwrap();
+        assert_eq!(table.current().ring().endpoints().len(), 3);
     }
-    fixture.table.shutdown(clock::now()).await;
 }
