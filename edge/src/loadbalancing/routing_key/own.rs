@@ -1,6 +1,6 @@
 //! Our own keys: a key means the same for all signals.
 //!
-//! | routing_key | bytes that are hashed |
+//! | `routing_key` | bytes that are hashed |
 //! |---|---|
 //! | `traceID` | the 16 bytes of the trace id |
 //! | `service` | the value of the resource's `service.name` |
@@ -112,7 +112,9 @@ impl<'a, O: Owners> Grouping<'a> for Streams<'_, O> {
         put_text(key, metric.unit);
         let kind = metric.kind.map_or(0, DataKind::field);
         let details = [u64::from(kind), metric.temporality.number(), metric.monotonic.into()];
-        details.into_iter().for_each(|detail| put_value(key, AnyValue::Int(detail.cast_signed())));
+        for detail in details {
+            put_value(key, AnyValue::Int(detail.cast_signed()));
+        }
         self.metric_end = key.len();
         self.point_attributes = metric.kind.map_or(0, DataKind::attributes_field);
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use shared::config::{Decode, Path, Problems};
+use shared::consumer::Next;
 use shared::otlp::OtlpReceiverConfig;
 use shared::service::{Outputs, Receiver, ReceiverConfig};
 
@@ -48,7 +48,7 @@ async fn traces_reach_their_backends_over_grpc_before_they_are_acknowledged() {
     let yaml = format!(
         "protocol: {{otlp: {{tls: {{insecure: true}}}}}}\nresolver: {{static: {{hostnames: {endpoints:?}}}}}"
     );
-    let exporter = section::<LoadBalancingConfig>(&yaml).build(&context()).unwrap();
+    let exporter = super::section(&yaml).build(&context()).unwrap();
     exporter.consume(batch(1..=90)).await.unwrap();
     exporter.consume(batch((1..=90).rev())).await.unwrap();
     let mut all: Vec<u8> = Vec::new();
@@ -63,8 +63,8 @@ async fn traces_reach_their_backends_over_grpc_before_they_are_acknowledged() {
     }
     all.sort_unstable();
     assert_eq!(all, (1..=90).collect::<Vec<_>>());
-    exporter.shutdown(clock::now() + Duration::from_secs(5)).await;
+    exporter.shutdown(shared::clock::now() + Duration::from_secs(5)).await;
     for receiver in receivers {
-        receiver.shutdown(clock::now() + Duration::from_secs(5)).await;
+        receiver.shutdown(shared::clock::now() + Duration::from_secs(5)).await;
     }
 }

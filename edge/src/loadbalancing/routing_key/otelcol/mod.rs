@@ -1,6 +1,6 @@
 //! The Collector's keys as of v0.156, for a fleet that is moving over.
 //!
-//! | routing_key | traces | logs | metrics |
+//! | `routing_key` | traces | logs | metrics |
 //! |---|---|---|---|
 //! | `traceID` | 16 bytes | 32 hex digits | |
 //! | `service` | `service.name=cart\|` | `cart` | `cart` |

@@ -1,0 +1,241 @@
+//! A request's place in the exporter, and the parts that it was cut into.
+//!
+//! A request holds its room in the queue until each of its parts has an outcome; then whoever
+//! waits for it is answered. A part that is dropped without one, since the process ends, counts as
+//! cut off. So nothing can end uncounted.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use shared::consumer::{Reached, Rejected, RejectedKind};
+use shared::queue::{RetryConfig, Schedule, Sizer};
+use shared::telemetry::memory::Held;
+use shared::{Batch, clock};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::core::{COME_AGAIN, Core};
+use super::lane::Waiting;
+use super::lane_task::Place;
+
+/// What a caller is told when the exporter ends.
+pub(super) const STOPPING: &str = "the exporter is stopping";
+
+/// How a request ended, for whoever waits for it.
+pub(super) type Answer = oneshot::Receiver<Result<(), Rejected>>;
+
+/// A request's place.
+pub(super) struct Ticket {
+    core: Arc<Core>,
+    units: f64,
+    /// Nobody waits for the answer any more, though somebody did.
+    given_up: Arc<AtomicBool>,
+    state: Mutex<State>,
+    _room: OwnedSemaphorePermit,
+    _held: Held,
+    /// Tells the exporter when all requests have ended.
+    _open: TaskTrackerToken,
+}
+
+struct State {
+    waiter: Option<oneshot::Sender<Result<(), Rejected>>>,
+    /// Parts that were given up.
+    rejected: Vec<Rejected>,
+}
+
+/// Marks a request as given up when its caller goes away before the answer.
+pub(super) struct Caller(Arc<AtomicBool>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Ticket {
+    /// The place of a request for which there was `room`.
+    pub(super) fn new(core: &Arc<Core>, batch: &Batch, room: OwnedSemaphorePermit) -> Arc<Self> {
+        core.counts.flight.in_flight.increment(1.0);
+        let units = as_gauge(core.sizer.measure(batch));
+        core.queue.size.increment(units);
+        Arc::new(Self {
+            units,
+            given_up: Arc::default(),
+            state: Mutex::new(State { waiter: None, rejected: Vec::new() }),
+            _room: room,
+            _held: Held::new(batch.bytes().len()),
+            _open: core.open.token(),
+            core: Arc::clone(core),
+        })
+    }
+
+    /// Where the outcome will be told. To be called before there are parts.
+    pub(super) fn wait(&self) -> (Caller, Answer) {
+        let (tell, told) = oneshot::channel();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).waiter = Some(tell);
+        (Caller(Arc::clone(&self.given_up)), told)
+    }
+
+    fn rejected(&self, rejected: Rejected) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.waiter.is_some() {
+            state.rejected.push(rejected);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.core.counts.flight.in_flight.decrement(1.0);
+        self.core.queue.size.decrement(self.units);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiter) = state.waiter.take() {
+            let outcome = match Rejected::merge(std::mem::take(&mut state.rejected)) {
+                None => Ok(()),
+                Some(rejected) if rejected.kind == RejectedKind::Permanent => Err(rejected),
+                Some(rejected) => {
+                    let come_again = rejected.retry_after.unwrap_or(COME_AGAIN);
+                    Err(rejected.retry_after(come_again))
+                }
+            };
+            // A caller who has gone away does not want to know.
+            drop(waiter.send(outcome));
+        }
+    }
+}
+
+/// What one backend is to get of a request.
+pub(super) struct Part {
+    batch: Batch,
+    ticket: Arc<Ticket>,
+    /// How it is tried again; from its first failure on.
+    schedule: Option<Box<Schedule>>,
+    /// Since when it waits in its lane.
+    waits_since: Instant,
+    /// It was joined with others and refused for good, so that it goes by itself now.
+    alone: bool,
+    /// What its lane sizes it as.
+    size: usize,
+    /// Its place among what is held for its backend.
+    place: Option<Place>,
+    /// Whether it has no outcome yet.
+    open: bool,
+}
+
+impl Part {
+    /// All of a request.
+    pub(super) fn whole(ticket: Arc<Ticket>, batch: Batch) -> Self {
+        Self {
+            batch,
+            ticket,
+            schedule: None,
+            waits_since: clock::now(),
+            alone: false,
+            size: 0,
+            place: None,
+            open: true,
+        }
+    }
+
+    pub(super) fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.ticket.core
+    }
+
+    pub(super) fn waits_since(&self) -> Instant {
+        self.waits_since
+    }
+
+    /// Begins to wait in a lane that measures by `sizer`.
+    pub(super) fn enter(&mut self, sizer: Sizer, place: Place) {
+        self.waits_since = clock::now();
+        self.place = Some(place);
+        self.size = sizer.measure(&self.batch);
+    }
+
+    /// The same bytes, in a buffer that is shared with others.
+    pub(super) fn rebase(&mut self, batch: Batch) {
+        debug_assert_eq!(batch, self.batch);
+        self.batch = batch;
+    }
+
+    /// To be sent by itself from now on.
+    pub(super) fn separate(&mut self) {
+        self.alone = true;
+    }
+
+    /// Cuts it; the pieces are to hold all its items.
+    pub(super) fn divide(
+        mut self,
+        pieces: impl IntoIterator<Item = Batch>,
+    ) -> impl Iterator<Item = Self> {
+        self.open = false;
+        pieces.into_iter().map(move |batch| Self {
+            batch,
+            ticket: Arc::clone(&self.ticket),
+            schedule: self.schedule.clone(),
+            waits_since: self.waits_since,
+            alone: self.alone,
+            size: self.size,
+            place: None,
+            open: true,
+        })
+    }
+
+    /// Its schedule, which begins with the first failure.
+    pub(super) fn schedule(&mut self, retry: &RetryConfig, now: Instant) -> &mut Schedule {
+        self.schedule.get_or_insert_with(|| Box::new(Schedule::new(retry, now)))
+    }
+
+    /// It was delivered, but for this many items.
+    pub(super) fn delivered(mut self, rejected_items: usize) {
+        self.open = false;
+        self.core().count_delivered(self.batch.items(), rejected_items);
+    }
+
+    /// It is given up.
+    pub(super) fn failed(mut self, mut rejected: Rejected, why: &'static str) {
+        self.open = false;
+        self.core().count_failed(self.batch.items(), &rejected, why);
+        rejected.batch = self.batch.clone();
+        rejected.reason = format!("{why}: {}", rejected.reason).into();
+        self.ticket.rejected(rejected);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.open {
+            self.core().count_cut_off(self.batch.items());
+            let rejected = Rejected::refused(self.batch.clone(), STOPPING);
+            self.ticket.rejected(rejected.reached(Reached::Nobody));
+        }
+    }
+}
+
+impl Waiting for Part {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn alone(&self) -> bool {
+        self.alone
+    }
+
+    fn joins(&self, other: &Self) -> bool {
+        self.batch.signal() == other.batch.signal()
+    }
+
+    fn given_up(&self) -> bool {
+        self.ticket.given_up.load(Ordering::Acquire)
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "gauges are doubles; sizes are far below 2^53")]
+pub(super) fn as_gauge(size: usize) -> f64 {
+    size as f64
+}
