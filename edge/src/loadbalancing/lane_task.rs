@@ -58,7 +58,7 @@ pub(super) struct LaneHandle {
     peer: Arc<Peer>,
     inbox: mpsc::UnboundedSender<Message>,
     settings: LaneSettings,
-    held: Arc<AtomicUsize>,
+    held: Arc<HeldFor>,
 }
 
 impl LaneHandle {
@@ -69,7 +69,7 @@ impl LaneHandle {
     )]
     pub(super) fn start(peer: Arc<Peer>, settings: LaneSettings, metrics: LaneMetrics) -> Self {
         let (inbox, messages) = mpsc::unbounded_channel();
-        let held = Arc::new(AtomicUsize::new(0));
+        let held = Arc::<HeldFor>::default();
         let task = Task {
             peer: Arc::clone(&peer),
             lane: Lane::new(settings.limits),
@@ -89,22 +89,34 @@ impl LaneHandle {
 /// What a part takes of the room for one backend: from when it is taken until it has its outcome,
 /// also while it is under way or waits to be tried again.
 pub(super) struct Place {
-    held: Arc<AtomicUsize>,
+    held: Arc<HeldFor>,
     units: usize,
+    bytes: usize,
     /// What was held when it was taken.
     before: usize,
 }
 
+/// What is held for one backend.
+#[derive(Default)]
+struct HeldFor {
+    /// In the unit of its room.
+    units: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
 impl Place {
-    fn new(held: &Arc<AtomicUsize>, units: usize) -> Self {
-        let before = held.fetch_add(units, Ordering::AcqRel);
-        Self { held: Arc::clone(held), units, before }
+    fn new(held: &Arc<HeldFor>, sizer: Sizer, batch: &Batch) -> Self {
+        let (units, bytes) = (sizer.measure(batch), batch.bytes().len());
+        let before = held.units.fetch_add(units, Ordering::AcqRel);
+        held.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { held: Arc::clone(held), units, bytes, before }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.units, Ordering::AcqRel);
+        self.held.units.fetch_sub(self.units, Ordering::AcqRel);
+        self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -123,7 +135,7 @@ impl Way {
     /// is taken when nothing else is there.
     pub(super) fn reserve(&self, batch: &Batch) -> Option<Place> {
         let Room { size, sizer } = self.lane.settings.room;
-        let place = Place::new(&self.lane.held, sizer.measure(batch));
+        let place = Place::new(&self.lane.held, sizer, batch);
         (place.before == 0 || place.before.saturating_add(place.units) <= size).then_some(place)
     }
 
@@ -137,8 +149,8 @@ impl Way {
 
     /// Sends a part that was admitted before, whatever the room.
     pub(super) fn push_again(&self, part: Part) {
-        let units = self.lane.settings.room.sizer.measure(part.batch());
-        self.push(part, Place::new(&self.lane.held, units));
+        let place = Place::new(&self.lane.held, self.lane.settings.room.sizer, part.batch());
+        self.push(part, place);
     }
 
     /// Lets what waits go at once: the process ends.
@@ -163,7 +175,7 @@ impl Member for Way {
 struct Task {
     peer: Arc<Peer>,
     lane: Lane<Part>,
-    held: Arc<AtomicUsize>,
+    held: Arc<HeldFor>,
     metrics: LaneMetrics,
 }
 
@@ -249,7 +261,7 @@ impl Task {
 
     fn measure(&self) {
         self.metrics.in_flight.set(as_gauge(self.lane.in_flight()));
-        self.metrics.queue_size.set(as_gauge(self.held.load(Ordering::Acquire)));
+        self.metrics.held_bytes.set(as_gauge(self.held.bytes.load(Ordering::Relaxed)));
         match self.lane.oldest() {
             Some(part) => self.metrics.queue_age.since(part.waits_since()),
             None => self.metrics.queue_age.clear(),

@@ -51,9 +51,9 @@ metric_set! {
 metric_set! {
     /// The state of what waits for a backend.
     pub(super) struct LaneMetrics expiring ["endpoint", "data_type"];
-    /// What waits for the backend, in the unit of the queue's sizer.
-    queue_size: Gauge = "otelcol_loadbalancer_backend_queue_size", "1";
-    /// How long the oldest has waited.
+    /// Bytes held for the backend: what waits, is under way or is to be tried again.
+    held_bytes: Gauge = "otelcol_loadbalancer_backend_queue_bytes", "By";
+    /// How long the oldest part has waited for its turn.
     queue_age: Age = "otelcol_loadbalancer_backend_queue_age", "s";
     /// Requests under way to the backend.
     in_flight: Gauge = "otelcol_loadbalancer_backend_in_flight", "{requests}";
