@@ -11,11 +11,13 @@ use shared::config::Compression;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::faulty::FaultySinkArguments;
 use crate::plan::FieldOrder;
 use crate::progress::say;
+use crate::scenario::ScenarioArguments;
 use crate::testbed::TestbedError;
 use crate::testbed::binaries::Binaries;
-use crate::{command, demo, measure};
+use crate::{command, demo, faulty, measure, scenario};
 
 /// Demo, load generator, sink and benchmark of both tiers.
 #[derive(Debug, Parser)]
@@ -33,6 +35,10 @@ enum Command {
     Send(SendArguments),
     /// Be an OTLP/gRPC destination and count what arrives, until Ctrl-C
     Sink(SinkArguments),
+    /// Be an OTLP/gRPC backend that misbehaves as it is told to, until Ctrl-C
+    FaultySink(FaultySinkArguments),
+    /// Let things go wrong around the edge under load, and account for every span
+    Scenario(ScenarioArguments),
     /// Measure one process of a tier, pinned to one core
     Measure(MeasureArguments),
 }
@@ -236,7 +242,7 @@ pub enum Measured {
     Backend,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     shared::config::units::parse_duration(text).map_err(|error| error.to_string())
 }
 
@@ -252,6 +258,8 @@ pub async fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments, stop).await,
         Command::Send(arguments) => command::send(arguments, stop).await,
         Command::Sink(arguments) => command::sink(arguments, stop).await,
+        Command::FaultySink(arguments) => faulty::run(arguments, stop).await,
+        Command::Scenario(arguments) => scenario::main(arguments, stop).await,
         Command::Measure(arguments) => measure::run(arguments, stop).await,
     };
     match outcome {

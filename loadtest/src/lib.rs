@@ -2,12 +2,15 @@
 //!
 //! [`generate`] makes [`item`]s by a [`plan`] and keeps the [`truth`]; [`oracle`] says which of them
 //! are kept. [`send`] sends them, [`ledger`] writes down what arrives. [`testbed`] runs both
-//! tiers as processes, [`audit`] adds up what they did. What it all shows is written by [`progress`] and [`report`].
+//! tiers as processes, [`audit`] adds up what they did. [`faulty`] is a backend that misbehaves,
+//! and [`scenario`] accounts for every span while it does. What it all shows is written by
+//! [`progress`] and [`report`].
 
 pub mod audit;
 pub mod cli;
 pub mod command;
 pub mod demo;
+pub mod faulty;
 pub mod generate;
 pub mod item;
 pub mod ledger;
@@ -16,6 +19,7 @@ pub mod oracle;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod scenario;
 pub mod send;
 pub mod sink;
 pub mod testbed;

@@ -12,4 +12,5 @@ mod conservation;
 mod destinations;
 mod intake;
 mod membership;
+mod scenarios;
 mod shutdown;

@@ -1,0 +1,437 @@
+//! What became of every span, from what the sender was told and what the backends wrote down.
+//!
+//! A span may arrive twice only where an answer was lost. Whether one was is judged by the
+//! backends' records, not by the edge: an arrival is *in doubt* if its request was never answered,
+//! if its connection was reset within a second of the answer, or if the backend was killed or
+//! stopped then.
+
+use std::collections::{HashMap, HashSet};
+
+use hdrhistogram::Histogram;
+use serde_json::json;
+
+use super::Mode;
+use super::edge::EdgeTotals;
+use super::script::{BACKENDS, Scenario};
+use super::sender::{Fate, Sent, key_of};
+use crate::faulty::record::{Entry, Kind};
+use crate::report::{Report, thousands};
+
+/// An answer may be on its way for so long.
+const ON_ITS_WAY_NS: u64 = 1_000_000_000;
+
+/// Everything that is known after a run.
+pub(super) struct Evidence<'a> {
+    pub(super) scenario: Scenario,
+    pub(super) mode: Mode,
+    pub(super) sent: &'a [Sent],
+    /// One for each backend.
+    pub(super) records: &'a [Vec<Entry>],
+    pub(super) edge: EdgeTotals,
+    pub(super) clean_exit: bool,
+    /// Beginning of fair weather, of the fault and of fair weather again, in nanoseconds since
+    /// the Unix epoch.
+    pub(super) phases: [u64; 3],
+}
+
+/// Spans and requests as the sender saw them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Client {
+    spans: u64,
+    acknowledged: u64,
+    rejected: u64,
+    given_up: u64,
+    retries: u64,
+    unanswered: u64,
+}
+
+/// Spans as they arrived.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Delivery {
+    once: u64,
+    /// Arrivals beyond the first, by backend.
+    duplicates: Vec<u64>,
+    /// Duplicates of spans whose earlier arrivals were not in doubt: the edge knew better.
+    needless: u64,
+    /// Duplicates, not explained otherwise, of requests that the client had to send again.
+    resent: u64,
+    /// Arrivals, and how many of them are in doubt.
+    arrivals: u64,
+    in_doubt: u64,
+    /// Acknowledged, and neither taken nor rejected for good by any backend.
+    lost: u64,
+    /// Acknowledged, and rejected for good by a backend.
+    rejected: u64,
+    /// Arrivals during the fault at another backend than before it.
+    moved: u64,
+}
+
+/// From when a span was due until it arrived, in microseconds.
+struct Latency {
+    before: Histogram<u64>,
+    during: Histogram<u64>,
+}
+
+/// What a run showed.
+pub struct Findings {
+    scenario: Scenario,
+    mode: Mode,
+    client: Client,
+    delivery: Delivery,
+    edge: EdgeTotals,
+    clean_exit: bool,
+    healthy: Latency,
+    faulty: Latency,
+    /// From the fault until a key of a faulty backend arrived elsewhere, in nanoseconds.
+    out_ns: Option<u64>,
+    /// From the end of the fault until one arrived at home again, in nanoseconds.
+    back_ns: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    sink: usize,
+    time_ns: u64,
+    in_doubt: bool,
+}
+
+impl Findings {
+    pub(super) fn of(evidence: &Evidence<'_>) -> Self {
+        let arrivals = arrivals(evidence);
+        let homes = homes(evidence, &arrivals);
+        let mut findings = Self {
+            scenario: evidence.scenario,
+            mode: evidence.mode,
+            client: client(evidence.sent),
+            delivery: delivery(evidence, &arrivals, &homes),
+            edge: evidence.edge,
+            clean_exit: evidence.clean_exit,
+            healthy: Latency::new(),
+            faulty: Latency::new(),
+            out_ns: None,
+            back_ns: None,
+        };
+        findings.time(evidence, &arrivals, &homes);
+        findings
+    }
+
+    /// Latencies, and when a faulty backend went out of rotation and came back.
+    fn time(
+        &mut self,
+        evidence: &Evidence<'_>,
+        arrivals: &HashMap<u64, Vec<Arrival>>,
+        homes: &HashMap<u64, usize>,
+    ) {
+        let [began, fault, fair] = evidence.phases;
+        let warm = began + (fault - began) / 5;
+        let sooner = |known: Option<u64>, ns: u64| Some(known.map_or(ns, |known| known.min(ns)));
+        for sent in evidence.sent {
+            for span in sent.spans.clone() {
+                let (Some(first), Some(home)) = (
+                    arrivals.get(&span).and_then(|arrivals| arrivals.first()),
+                    homes.get(&key_of(span)),
+                ) else {
+                    continue;
+                };
+                let is_faulty = evidence.scenario.is_faulty(*home);
+                let latency = if is_faulty { &mut self.faulty } else { &mut self.healthy };
+                let micros = first.time_ns.saturating_sub(sent.due_ns) / 1_000;
+                if (warm..fault).contains(&sent.due_ns) {
+                    latency.before.saturating_record(micros);
+                } else if (fault..fair).contains(&sent.due_ns) {
+                    latency.during.saturating_record(micros);
+                }
+                if is_faulty && sent.due_ns >= fault && first.sink != *home {
+                    self.out_ns = sooner(self.out_ns, first.time_ns.saturating_sub(fault));
+                }
+                if is_faulty && sent.due_ns >= fair && first.sink == *home {
+                    self.back_ns = sooner(self.back_ns, first.time_ns.saturating_sub(fair));
+                }
+            }
+        }
+    }
+
+    fn duplicates(&self) -> u64 {
+        self.delivery.duplicates.iter().sum()
+    }
+
+    /// Writes every figure, and every claim with whether it holds.
+    pub fn report(&self, report: &mut Report) {
+        let (client, delivery, edge) = (&self.client, &self.delivery, &self.edge);
+        report.section(format!("{}, {}", self.scenario.name(), self.mode.name()));
+        report.note(self.scenario.about());
+        let count = |report: &mut Report, label: &str, number: u64, note: String| {
+            report.row(label, thousands(number), note);
+        };
+        count(report, "spans sent", client.spans, format!("{} retries", thousands(client.retries)));
+        count(report, "acknowledged", client.acknowledged, String::new());
+        let refused = format!("and {} given up", thousands(client.given_up));
+        count(report, "rejected for good", client.rejected, refused);
+        count(report, "delivered once", delivery.once, String::new());
+        count(report, "duplicates", self.duplicates(), format!("{:?}", delivery.duplicates));
+        self.report_latency(report);
+
+        report.check_equal("acknowledged spans that are lost", delivery.lost, 0);
+        report.check_equal("unacknowledged spans given up", client.given_up, 0);
+        report.check_equal("duplicates though no answer was lost", delivery.needless, 0);
+        report.check_equal("duplicates because a client had to send again", delivery.resent, 0);
+        match edge.possible_duplicates {
+            None => report.note("this edge does not count possible duplicates"),
+            Some(possible) => {
+                let figures = format!("{} ≤ {}", thousands(self.duplicates()), thousands(possible));
+                report.check(
+                    self.duplicates() <= possible,
+                    "the edges count them as possible duplicates",
+                    figures,
+                );
+            }
+        }
+        report.check(edge.adds_up() && edge.held == 0, "the edges' counters add up", edge.sum());
+        let certain = delivery.arrivals - delivery.in_doubt;
+        report.check(
+            (certain..=delivery.arrivals).contains(&edge.sent),
+            "sent by the edges, arrived at the backends",
+            format!(
+                "{} of {}, {} in doubt",
+                thousands(edge.sent),
+                thousands(delivery.arrivals),
+                thousands(delivery.in_doubt)
+            ),
+        );
+        report.check(
+            delivery.rejected <= edge.failed,
+            "acknowledged spans that a backend rejected count as failed",
+            format!("{} ≤ {}", thousands(delivery.rejected), thousands(edge.failed)),
+        );
+        if self.scenario.moves_no_key() {
+            report.check_equal("spans that left their key's backend", delivery.moved, 0);
+        }
+        report.check(self.clean_exit, "the edges stop cleanly", "");
+    }
+
+    fn report_latency(&self, report: &mut Report) {
+        for (label, latency) in [("healthy", &self.healthy), ("faulty", &self.faulty)] {
+            if latency.before.is_empty() {
+                continue;
+            }
+            let note = match latency.ratio() {
+                Some(ratio) => format!("p99 {ratio:.2} × that before the fault"),
+                None => "nothing was due during the fault".to_owned(),
+            };
+            let [before, during] = [&latency.before, &latency.during].map(|histogram| {
+                format!(
+                    "{}/{}",
+                    milliseconds(histogram.value_at_quantile(0.5)),
+                    milliseconds(histogram.value_at_quantile(0.99))
+                )
+            });
+            let label = format!("keys of {label} backends");
+            report.row(label, format!("{before} → {during} ms"), format!("p50/p99; {note}"));
+        }
+        let after = |ns: Option<u64>| match ns {
+            Some(ns) => format!("{} ms", thousands(ns / 1_000_000)),
+            None => "never".to_owned(),
+        };
+        if !self.faulty.before.is_empty() {
+            report.row("served elsewhere after", after(self.out_ns), "the fault began");
+            report.row("served at home after", after(self.back_ns), "it ended");
+        }
+    }
+
+    /// Every claim that does not hold, with the whole report; empty when all hold.
+    pub fn complaint(&self) -> String {
+        let mut report = Report::new();
+        self.report(&mut report);
+        if report.holds() { String::new() } else { format!("{report:#?}") }
+    }
+
+    /// All figures.
+    pub fn json(&self, holds: bool) -> serde_json::Value {
+        let (client, delivery, edge) = (&self.client, &self.delivery, &self.edge);
+        let latency = |latency: &Latency| {
+            let quantiles = |histogram: &Histogram<u64>| {
+                json!({
+                    "spans": histogram.len(),
+                    "p50_us": histogram.value_at_quantile(0.5),
+                    "p99_us": histogram.value_at_quantile(0.99),
+                })
+            };
+            json!({
+                "before": quantiles(&latency.before),
+                "during": quantiles(&latency.during),
+                "p99_ratio": latency.ratio(),
+            })
+        };
+        json!({
+            "scenario": self.scenario.name(),
+            "mode": self.mode.name(),
+            "holds": holds,
+            "client": {
+                "spans": client.spans,
+                "acknowledged": client.acknowledged,
+                "rejected": client.rejected,
+                "given_up": client.given_up,
+                "retries": client.retries,
+                "unanswered": client.unanswered,
+            },
+            "delivery": {
+                "once": delivery.once,
+                "duplicates": delivery.duplicates,
+                "needless_duplicates": delivery.needless,
+                "resent_duplicates": delivery.resent,
+                "arrivals": delivery.arrivals,
+                "in_doubt": delivery.in_doubt,
+                "lost": delivery.lost,
+                "rejected": delivery.rejected,
+                "moved": delivery.moved,
+            },
+            "edge": {
+                "accepted": edge.accepted,
+                "refused": edge.refused,
+                "sent": edge.sent,
+                "failed": edge.failed,
+                "not_admitted": edge.not_admitted,
+                "held": edge.held,
+                "possible_duplicates": edge.possible_duplicates,
+                "adds_up": edge.adds_up(),
+                "clean_exit": self.clean_exit,
+            },
+            "latency": { "healthy": latency(&self.healthy), "faulty": latency(&self.faulty) },
+            "out_of_rotation_ms": self.out_ns.map(|ns| ns / 1_000_000),
+            "back_in_rotation_ms": self.back_ns.map(|ns| ns / 1_000_000),
+        })
+    }
+}
+
+impl Latency {
+    fn new() -> Self {
+        let histogram = || Histogram::new_with_max(600_000_000, 3).expect("the bounds are valid");
+        Self { before: histogram(), during: histogram() }
+    }
+
+    /// How many times as long the slowest hundredth takes during the fault.
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    fn ratio(&self) -> Option<f64> {
+        let p99 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.99) as f64;
+        let measured = !self.before.is_empty() && !self.during.is_empty();
+        measured.then(|| p99(&self.during) / p99(&self.before).max(1.0))
+    }
+}
+
+fn milliseconds(micros: u64) -> String {
+    format!("{}.{}", micros / 1_000, micros % 1_000 / 100)
+}
+
+fn client(sent: &[Sent]) -> Client {
+    let mut client = Client::default();
+    for sent in sent {
+        let spans = sent.spans.end - sent.spans.start;
+        client.spans += spans;
+        client.retries += u64::from(sent.retries);
+        client.unanswered += u64::from(sent.unanswered);
+        match sent.fate {
+            Fate::Acknowledged(_) => client.acknowledged += spans,
+            Fate::Rejected => client.rejected += spans,
+            Fate::GivenUp => client.given_up += spans,
+        }
+    }
+    client
+}
+
+/// All arrivals of each span, the first one first.
+fn arrivals(evidence: &Evidence<'_>) -> HashMap<u64, Vec<Arrival>> {
+    let [_, fault, fair] = evidence.phases;
+    let mut arrivals: HashMap<u64, Vec<Arrival>> = HashMap::new();
+    for (sink, record) in evidence.records.iter().enumerate() {
+        let mut answered = HashMap::new();
+        let mut cuts = HashMap::new();
+        for entry in record {
+            match entry.kind {
+                Kind::Answered => drop(answered.insert(entry.request, entry.time_ns)),
+                Kind::Cut => drop(cuts.insert(entry.connection, entry.time_ns)),
+                Kind::Taken | Kind::Rejected => {}
+            }
+        }
+        let outage = evidence.scenario.is_outage() && evidence.scenario.is_faulty(sink);
+        for entry in record.iter().filter(|entry| entry.kind == Kind::Taken) {
+            let in_doubt = match answered.get(&entry.request) {
+                None => true,
+                Some(answered) => {
+                    let cut = cuts.get(&entry.connection);
+                    cut.is_some_and(|cut| answered + ON_ITS_WAY_NS >= *cut)
+                        || outage && {
+                            let outage = fault.saturating_sub(ON_ITS_WAY_NS)..fair + ON_ITS_WAY_NS;
+                            outage.contains(answered)
+                        }
+                }
+            };
+            for item in &entry.items {
+                let arrival = Arrival { sink, time_ns: entry.time_ns, in_doubt };
+                arrivals.entry(item.span).or_default().push(arrival);
+            }
+        }
+    }
+    for arrivals in arrivals.values_mut() {
+        arrivals.sort_by_key(|arrival| arrival.time_ns);
+    }
+    arrivals
+}
+
+/// The backend that each key went to before the fault.
+fn homes(evidence: &Evidence<'_>, arrivals: &HashMap<u64, Vec<Arrival>>) -> HashMap<u64, usize> {
+    let [_, fault, _] = evidence.phases;
+    let mut homes = HashMap::new();
+    for (span, arrivals) in arrivals {
+        // Looking at the first arrivals only: the fault may come with the last one.
+        if arrivals[0].time_ns < fault {
+            homes.insert(key_of(*span), arrivals[0].sink);
+        }
+    }
+    homes
+}
+
+fn delivery(
+    evidence: &Evidence<'_>,
+    arrivals: &HashMap<u64, Vec<Arrival>>,
+    homes: &HashMap<u64, usize>,
+) -> Delivery {
+    let [_, fault, _] = evidence.phases;
+    let mut delivery = Delivery {
+        duplicates: vec![0; evidence.records.len().max(BACKENDS)],
+        ..Delivery::default()
+    };
+    let entries = evidence.records.iter().flatten();
+    let rejections = entries.filter(|entry| entry.kind == Kind::Rejected);
+    let rejected: HashSet<u64> =
+        rejections.flat_map(|entry| &entry.items).map(|item| item.span).collect();
+    for sent in evidence.sent {
+        for span in sent.spans.clone() {
+            let Some(arrivals) = arrivals.get(&span) else {
+                if matches!(sent.fate, Fate::Acknowledged(_)) {
+                    match rejected.contains(&span) {
+                        true => delivery.rejected += 1,
+                        false => delivery.lost += 1,
+                    }
+                }
+                continue;
+            };
+            let doubts = arrivals.iter().filter(|arrival| arrival.in_doubt).count();
+            delivery.arrivals += arrivals.len() as u64;
+            delivery.in_doubt += doubts as u64;
+            delivery.once += u64::from(arrivals.len() == 1);
+            for arrival in &arrivals[1..] {
+                delivery.duplicates[arrival.sink] += 1;
+            }
+            let unexplained = (arrivals.len() - 1).saturating_sub(doubts) as u64;
+            match sent.retries {
+                0 => delivery.needless += unexplained,
+                _ => delivery.resent += unexplained,
+            }
+            let is_away = |home: &usize| arrivals[0].sink != *home;
+            if sent.due_ns >= fault && homes.get(&key_of(span)).is_some_and(is_away) {
+                delivery.moved += 1;
+            }
+        }
+    }
+    delivery
+}
