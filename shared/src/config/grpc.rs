@@ -139,9 +139,9 @@ config_struct! {
         pub max_concurrent_streams: u32 = 0,
         /// Connections at a time; further ones wait to be accepted.
         pub max_connections: u32 = 10_000,
-        /// Taken for compatibility; reads are as large as frames.
+        /// Taken for compatibility, with a warning: reads are as large as frames.
         pub read_buffer_size: usize = 524_288,
-        /// Taken for compatibility; answers are small.
+        /// The same: answers are small.
         pub write_buffer_size: usize = 0,
         /// Pings and the age of connections.
         pub keepalive: ServerKeepaliveConfig = ServerKeepaliveConfig::default(),
@@ -160,8 +160,8 @@ config_struct! {
     pub struct ServerKeepaliveConfig {
         /// Pings and the age of connections.
         pub server_parameters: KeepaliveParameters = KeepaliveParameters::default(),
-        /// What clients may do; taken for compatibility, floods of pings are cut off anyway.
-        pub enforcement_policy: KeepalivePolicy = KeepalivePolicy::default(),
+        /// Which pings clients may send; without it any, up to a flood.
+        pub enforcement_policy: Section<KeepalivePolicy> = Section::off(),
     }
 }
 
@@ -212,6 +212,16 @@ impl GrpcServerConfig {
         }
         if self.max_connections == 0 {
             problems.report(&at.key("max_connections"), "must be positive");
+        }
+        let defaults = Self::default();
+        for (key, size, default) in [
+            ("read_buffer_size", self.read_buffer_size, defaults.read_buffer_size),
+            ("write_buffer_size", self.write_buffer_size, defaults.write_buffer_size),
+        ] {
+            if size != default {
+                let message = "has no effect: buffers are as large as what is in them";
+                problems.warn(&at.key(key), message);
+            }
         }
     }
 }

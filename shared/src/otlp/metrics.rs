@@ -2,7 +2,7 @@
 
 use crate::metric_set;
 use crate::telemetry::metrics::Descriptor;
-use crate::transport::listen::ListenerMetrics;
+use crate::transport::listen::{CutMetrics, ListenerMetrics};
 
 metric_set! {
     /// Spans that a receiver got.
@@ -51,4 +51,5 @@ pub const DESCRIPTORS: &[&[Descriptor]] = &[
     RecordMetrics::DESCRIPTORS,
     RefusalMetrics::DESCRIPTORS,
     ListenerMetrics::DESCRIPTORS,
+    CutMetrics::DESCRIPTORS,
 ];

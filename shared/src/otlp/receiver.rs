@@ -10,7 +10,7 @@ use super::Intake;
 use crate::config::{GrpcServerConfig, HttpServerConfig, Path, Problems, Section};
 use crate::config_struct;
 use crate::service::{BuildError, Context, Outputs, Receiver, ReceiverConfig};
-use crate::transport::listen::{ListenerMetrics, Server};
+use crate::transport::listen::{DoorMetrics, Server};
 use crate::transport::{grpc, http};
 use crate::wire::Signal;
 
@@ -87,9 +87,7 @@ impl ReceiverConfig for OtlpReceiverConfig {
         outputs: Outputs,
     ) -> Result<Box<dyn Receiver>, BuildError> {
         let receiver = ctx.id.to_string();
-        let metrics = |transport| {
-            ListenerMetrics::new(&[("receiver", receiver.as_str()), ("transport", transport)])
-        };
+        let metrics = |transport| DoorMetrics::new(&receiver, transport);
         let mut servers = Vec::new();
         if let Some(config) = self.protocols.grpc.as_ref() {
             let intake = Intake::new(&ctx.id, "grpc", &outputs);

@@ -3,19 +3,18 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper_util::server::graceful::GracefulConnection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::bind::{self, Bound};
+pub use super::connections::CutMetrics;
+use super::connections::{Admission, Connections, Cut, Cuts, Place};
+use super::guarded::{Guarded, Limits};
+use super::lifetime::{Lifetime, Signals};
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tls::ServerTls;
@@ -25,9 +24,6 @@ use crate::metric_set;
 use crate::service::BuildError;
 use crate::telemetry::thin::Thin;
 
-/// Time for a TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -36,8 +32,6 @@ metric_set! {
     pub struct ListenerMetrics ["receiver", "transport"];
     /// Number of connections that are open.
     connections: Gauge = "otelcol_receiver_connections", "{connection}";
-    /// Number of times that the limit of connections was reached and further ones had to wait.
-    connections_limited: Counter = "otelcol_receiver_connections_limited", "{event}";
     /// Number of connections that could not be accepted, or failed in their TLS handshake.
     connections_failed: Counter = "otelcol_receiver_connections_failed", "{connection}";
 }
@@ -47,8 +41,31 @@ pub struct Listener {
     bound: Bound,
     endpoint: String,
     tls: Option<ServerTls>,
-    max_connections: u32,
-    metrics: ListenerMetrics,
+}
+
+/// Who may come in, and who must go.
+pub struct Door {
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// How long clients may take.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: DoorMetrics,
+}
+
+/// What a listener counts.
+#[derive(Clone)]
+pub struct DoorMetrics {
+    listener: ListenerMetrics,
+    cuts: Cuts,
+}
+
+impl DoorMetrics {
+    /// For one protocol of a receiver.
+    pub fn new(receiver: &str, transport: &str) -> Self {
+        let listener = ListenerMetrics::new(&[("receiver", receiver), ("transport", transport)]);
+        Self { listener, cuts: Cuts::new(receiver, transport) }
+    }
 }
 
 impl Listener {
@@ -60,15 +77,10 @@ impl Listener {
     pub async fn bind(
         endpoint: &str,
         transport: Transport,
-        max_connections: u32,
         tls: Option<ServerTls>,
-        metrics: ListenerMetrics,
     ) -> Result<Self, BuildError> {
         match Bound::new(endpoint, transport).await {
-            Ok(bound) => {
-                let endpoint = endpoint.to_owned();
-                Ok(Self { bound, endpoint, tls, max_connections, metrics })
-            }
+            Ok(bound) => Ok(Self { bound, endpoint: endpoint.to_owned(), tls }),
             Err(error) => Err(BuildError::new(format!("cannot listen on {endpoint}: {error}"))),
         }
     }
@@ -77,75 +89,120 @@ impl Listener {
     ///
     /// # Errors
     /// When the socket does not tell its address.
-    pub fn serve<S, F>(self, serve: S) -> Result<Server, BuildError>
+    pub fn serve<S, F>(self, door: Door, serve: S) -> Result<Server, BuildError>
     where
-        S: Fn(Stream, Lifetime) -> F + Send + Sync + 'static,
+        S: Fn(Guarded, Lifetime) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let address = self.bound.address().map_err(|error| BuildError::new(error.to_string()))?;
         let endpoint = address.map_or_else(|| self.endpoint.clone(), |address| address.to_string());
         let signals = Signals::default();
         let tasks = TaskTracker::new();
-        let accepting = self.accept(Arc::new(serve), signals.clone(), tasks.clone());
-        drop(tasks.spawn(accepting));
+        let accepting = Accepting {
+            connections: Connections::new(door.max_connections, door.limits.min_stay),
+            tls: self.tls.map(Arc::new),
+            limits: door.limits,
+            metrics: door.metrics,
+            serve: Arc::new(serve),
+            signals: signals.clone(),
+            tasks: tasks.clone(),
+            thin: Thin::new(),
+        };
+        drop(tasks.spawn(accepting.run(self.bound)));
         Ok(Server { address, endpoint, signals, tasks })
     }
+}
 
-    async fn accept<S, F>(self, serve: Arc<S>, signals: Signals, tasks: TaskTracker)
-    where
-        S: Fn(Stream, Lifetime) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let room = Arc::new(Semaphore::new(self.max_connections as usize));
-        let tls = self.tls.map(Arc::new);
-        let thin = Thin::new();
+/// The accept loop.
+struct Accepting<S> {
+    connections: Arc<Connections>,
+    tls: Option<Arc<ServerTls>>,
+    limits: Limits,
+    metrics: DoorMetrics,
+    serve: Arc<S>,
+    signals: Signals,
+    tasks: TaskTracker,
+    /// Of the messages that each connection could cause.
+    thin: Thin,
+}
+
+impl<S, F> Accepting<S>
+where
+    S: Fn(Guarded, Lifetime) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    async fn run(self, bound: Bound) {
         loop {
-            if room.available_permits() == 0 {
-                self.metrics.connections_limited.increment(1);
-                if thin.pass(clock::now()).is_some() {
-                    let limit = self.max_connections;
-                    warn!(limit, "connection limit reached, further connections wait");
-                }
-            }
-            let permit = tokio::select! {
-                () = signals.stop.cancelled() => return,
-                permit = Arc::clone(&room).acquire_owned() => {
-                    permit.expect("the semaphore is never closed")
-                }
-            };
             let accepted = tokio::select! {
-                () = signals.stop.cancelled() => return,
-                accepted = self.bound.accept() => accepted,
+                () = self.signals.stop.cancelled() => return,
+                accepted = bound.accept() => accepted,
             };
             match accepted {
-                Ok(socket) => {
-                    let open = Open::new(permit, &self.metrics);
-                    let failed = self.metrics.connections_failed.clone();
-                    let (serve, signals, tls) = (Arc::clone(&serve), signals.clone(), tls.clone());
-                    drop(tasks.spawn(async move {
-                        let _open = open;
-                        match begin(socket, tls.as_deref()).await {
-                            Ok(stream) => serve(stream, Lifetime::new(signals)).await,
-                            Err(error) => {
-                                failed.increment(1);
-                                debug!(%error, "connection failed before its first request");
-                            }
-                        }
-                    }));
-                }
-                // Of one connection only; the next may be well.
-                Err(error) if is_of_one_connection(&error) => {
-                    self.metrics.connections_failed.increment(1);
-                }
+                Ok(socket) => self.admit(socket),
                 Err(error) => {
-                    self.metrics.connections_failed.increment(1);
-                    if thin.pass(clock::now()).is_some() {
-                        warn!(%error, "cannot accept connections");
+                    self.metrics.listener.connections_failed.increment(1);
+                    // Of one connection only; the next may be well.
+                    if !is_of_one_connection(&error) {
+                        self.exhausted(&error).await;
                     }
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+    }
+
+    /// Descriptors or memory are used up: whoever says nothing gives way, and none is accepted
+    /// for a while, which leaves what is freed to those that are served.
+    async fn exhausted(&self, error: &io::Error) {
+        let gave_way = self.connections.relieve();
+        if self.thin.pass(clock::now()).is_some() {
+            warn!(%error, gave_way, "cannot accept connections");
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    fn admit(&self, socket: Socket) {
+        let admission = self.connections.admit();
+        if !matches!(admission, Admission::Admitted(_, 0)) && self.thin.pass(clock::now()).is_some()
+        {
+            let limit = self.connections.limit();
+            warn!(limit, "connection limit reached, the longest quiet connections are closed");
+        }
+        match admission {
+            Admission::Refused => self.metrics.cuts.count(Cut::Full),
+            Admission::Admitted(place, _) => self.spawn(socket, place),
+        }
+    }
+
+    fn spawn(&self, socket: Socket, place: Place) {
+        let (serve, tls) = (Arc::clone(&self.serve), self.tls.clone());
+        let (limits, metrics, signals) = (self.limits, self.metrics.clone(), self.signals.clone());
+        let lifetime = Lifetime::new(signals, &place, Arc::clone(&self.connections));
+        let open = Open::new(&self.metrics.listener);
+        drop(self.tasks.spawn(async move {
+            let _open = open;
+            let begun = tokio::select! {
+                () = place.connection.give_way.notified() => None,
+                begun = begin(socket, tls.as_deref(), limits.handshake) => Some(begun),
+            };
+            match begun {
+                None => {}
+                Some(Ok(stream)) => {
+                    let connection = Arc::clone(&place.connection);
+                    serve(Guarded::new(stream, limits, connection), lifetime).await;
+                }
+                Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    place.connection.cut(Cut::SlowStart);
+                }
+                Some(Err(error)) => {
+                    metrics.listener.connections_failed.increment(1);
+                    debug!(%error, "connection failed before its first request");
+                }
+            }
+            if let Some(cut) = place.connection.reason() {
+                metrics.cuts.count(cut);
+                debug!(reason = cut.name(), "connection cut");
+            }
+        }));
     }
 }
 
@@ -154,42 +211,30 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn begin(socket: Socket, tls: Option<&ServerTls>) -> io::Result<Stream> {
+async fn begin(socket: Socket, tls: Option<&ServerTls>, handshake: Duration) -> io::Result<Stream> {
     bind::prepare(&socket)?;
-    let Some(tls) = tls else { return Ok(Stream::plain(socket).must_open()) };
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(socket)).await {
-        Ok(Ok(stream)) => Ok(Stream::tls(TlsStream::Server(stream)).must_open()),
+    let Some(tls) = tls else { return Ok(Stream::plain(socket)) };
+    match tokio::time::timeout(handshake, tls.acceptor().accept(socket)).await {
+        Ok(Ok(stream)) => Ok(Stream::tls(TlsStream::Server(stream))),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
     }
 }
 
-/// An open connection's place among all.
-struct Open {
-    _permit: OwnedSemaphorePermit,
-    connections: metrics::Gauge,
-}
+/// Counts as an open connection until it is dropped.
+struct Open(metrics::Gauge);
 
 impl Open {
-    fn new(permit: OwnedSemaphorePermit, metrics: &ListenerMetrics) -> Self {
+    fn new(metrics: &ListenerMetrics) -> Self {
         metrics.connections.increment(1.0);
-        Self { _permit: permit, connections: metrics.connections.clone() }
+        Self(metrics.connections.clone())
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.connections.decrement(1.0);
+        self.0.decrement(1.0);
     }
-}
-
-/// What a server's connections are told.
-#[derive(Debug, Clone, Default)]
-struct Signals {
-    /// Take no further request and end.
-    stop: CancellationToken,
-    /// End at once.
-    kill: CancellationToken,
 }
 
 /// A server that accepts connections.
@@ -238,93 +283,28 @@ impl Drop for Server {
     }
 }
 
-/// When a connection ends by itself; 0 is never.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Age {
-    /// Without a request for this long.
-    pub max_idle: Duration,
-    /// At this age, ± 10 %.
-    pub max_age: Duration,
-    /// Requests under way may take this long then.
-    pub grace: Duration,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Runs one connection until it ends.
-#[derive(Debug, Clone)]
-pub struct Lifetime {
-    signals: Signals,
-    requests: Arc<AtomicUsize>,
-    /// Told when the last request under way has ended.
-    quiet: Arc<tokio::sync::Notify>,
-}
-
-impl Lifetime {
-    fn new(signals: Signals) -> Self {
-        Self { signals, requests: Arc::default(), quiet: Arc::default() }
-    }
-
-    /// To be held while a request is under way.
-    pub fn request(&self) -> RequestGuard {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        RequestGuard(self.clone())
-    }
-
-    /// Serves `connection` until it ends by itself, by age or because the server stops. In the
-    /// latter two it finishes what is under way.
-    pub async fn run<C: GracefulConnection>(&self, connection: C, age: Age) {
-        let mut connection = pin!(connection);
-        let grace = tokio::select! {
-            // An error here is the peer's: it went away or broke the protocol.
-            _ = connection.as_mut() => return,
-            () = self.signals.stop.cancelled() => Duration::ZERO,
-            () = after(age.max_age.mul_f64(rand::random_range(0.9..1.1))) => age.grace,
-            () = self.idle(age.max_idle) => Duration::ZERO,
+    #[tokio::test(start_paused = true)]
+    async fn without_descriptors_the_quiet_give_way_and_accepting_pauses() {
+        let connections = Connections::new(100, Duration::ZERO);
+        let accepting = Accepting {
+            connections: Arc::clone(&connections),
+            tls: None,
+            limits: Limits::default(),
+            metrics: DoorMetrics::new("otlp", "grpc"),
+            serve: Arc::new(|_: Guarded, _: Lifetime| std::future::ready(())),
+            signals: Signals::default(),
+            tasks: TaskTracker::new(),
+            thin: Thin::new(),
         };
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            _ = connection => {}
-            () = self.signals.kill.cancelled() => {}
-            () = after(grace) => {}
-        }
-    }
-
-    /// Ends when there was no request for `limit`.
-    async fn idle(&self, limit: Duration) {
-        if limit.is_zero() {
-            return std::future::pending().await;
-        }
-        loop {
-            let quiet = self.quiet.notified();
-            if self.requests.load(Ordering::Relaxed) > 0 {
-                quiet.await;
-                continue;
-            }
-            // A request that comes and goes meanwhile starts the time anew.
-            if tokio::time::timeout(limit, quiet).await.is_err()
-                && self.requests.load(Ordering::Relaxed) == 0
-            {
-                return;
-            }
-        }
-    }
-}
-
-/// Ends after `delay`; 0 is never.
-async fn after(delay: Duration) {
-    match delay {
-        Duration::ZERO => std::future::pending().await,
-        delay => tokio::time::sleep(delay).await,
-    }
-}
-
-/// A request that is under way.
-#[derive(Debug)]
-pub struct RequestGuard(Lifetime);
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.quiet.notify_waiters();
-        }
+        let Admission::Admitted(silent, _) = connections.admit() else { panic!("there is room") };
+        let before = clock::now();
+        // EMFILE: too many open files.
+        accepting.exhausted(&io::Error::from_raw_os_error(24)).await;
+        assert_eq!(clock::now() - before, ACCEPT_PAUSE, "it must not spin");
+        assert_eq!(silent.connection.reason(), Some(Cut::Quiet));
     }
 }

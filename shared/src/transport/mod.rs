@@ -8,8 +8,13 @@ pub mod grpc;
 pub mod http;
 
 mod bind;
+mod bounds;
 pub mod compression;
 pub mod connect;
+mod connections;
+pub(crate) mod frames;
+pub mod guarded;
+mod lifetime;
 pub mod listen;
 pub mod socket;
 pub mod status;

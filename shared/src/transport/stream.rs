@@ -1,28 +1,18 @@
 //! A connection's bytes, with or without TLS.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 use tokio_rustls::TlsStream;
 
 use super::socket::Socket;
-
-/// Bytes of HTTP/2's opening; no request of HTTP/1 is shorter.
-const OPENING: usize = 24;
-
-/// Time for the opening of an accepted connection.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection, with or without TLS.
 #[derive(Debug)]
 pub struct Stream {
     io: Io,
-    opening: Option<Opening>,
 }
 
 #[derive(Debug)]
@@ -31,30 +21,15 @@ enum Io {
     Tls(Box<TlsStream<Socket>>),
 }
 
-/// What an accepted connection has still to send before its time is up: hyper's own timeouts
-/// begin only when it knows which HTTP is spoken.
-#[derive(Debug)]
-struct Opening {
-    missing: usize,
-    deadline: Pin<Box<Sleep>>,
-}
-
 impl Stream {
     /// Without TLS.
     pub fn plain(socket: impl Into<Socket>) -> Self {
-        Self { io: Io::Plain(socket.into()), opening: None }
+        Self { io: Io::Plain(socket.into()) }
     }
 
     /// With TLS.
     pub fn tls(tls: TlsStream<Socket>) -> Self {
-        Self { io: Io::Tls(Box::new(tls)), opening: None }
-    }
-
-    /// Fails if its peer does not begin to speak soon.
-    pub fn must_open(mut self) -> Self {
-        let deadline = Box::pin(tokio::time::sleep(OPENING_TIMEOUT));
-        self.opening = Some(Opening { missing: OPENING, deadline });
-        self
+        Self { io: Io::Tls(Box::new(tls)) }
     }
 
     /// Whether HTTP/2 was agreed on in the TLS handshake.
@@ -72,21 +47,10 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = self.get_mut();
-        let before = buf.filled().len();
-        let read = match &mut stream.io {
+        match &mut self.get_mut().io {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
-        };
-        if let Some(opening) = &mut stream.opening {
-            opening.missing = opening.missing.saturating_sub(buf.filled().len() - before);
-            if opening.missing == 0 {
-                stream.opening = None;
-            } else if read.is_pending() && opening.deadline.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
         }
-        read
     }
 }
 

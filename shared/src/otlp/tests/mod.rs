@@ -1,6 +1,7 @@
 //! Receiver and exporters against each other, over real sockets.
 
 mod grpc;
+mod hostile;
 mod http;
 mod http_exporter;
 mod intake;

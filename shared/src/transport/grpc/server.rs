@@ -20,35 +20,19 @@ use super::message;
 use crate::config::{GrpcServerConfig, ServerKeepaliveConfig};
 use crate::otlp::{Intake, Refusal, Turned};
 use crate::service::BuildError;
+use crate::transport::bounds;
 use crate::transport::compression::Coding;
-use crate::transport::listen::{Age, Lifetime, Listener, ListenerMetrics, Server};
+use crate::transport::connections::RequestGuard;
+use crate::transport::frames::PingPolicy;
+use crate::transport::guarded::Limits;
+use crate::transport::lifetime::{Age, Lifetime};
+use crate::transport::listen::{Door, DoorMetrics, Listener, Server};
 use crate::transport::status::{self, Unread};
 use crate::transport::tls::{Alpn, ServerTls};
 use crate::wire::Signal;
 
-/// Bytes of one request, and of one connection, that may be under way before we have read them.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-
-/// Large frames save work per byte; clients cut requests into frames of this size.
-const MAX_FRAME: u32 = 64 * 1024;
-
-/// Requests at a time on one connection, unless configured.
-const MAX_STREAMS: u32 = 1024;
-
-/// Size of a request's headers, in HTTP/2's way of counting.
-const MAX_HEADERS: u32 = 16 * 1024;
-
-/// Streams that a client has reset before we looked at them, and streams that we have reset for
-/// its errors: above these, the connection is closed (rapid reset, CVE-2023-44487).
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_ERROR_RESETS: usize = 256;
-
 /// Answers are a few bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-
-/// Time for a message to arrive.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Binds and serves.
 ///
@@ -57,27 +41,45 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 pub async fn serve(
     config: &GrpcServerConfig,
     intake: Intake,
-    metrics: ListenerMetrics,
+    metrics: DoorMetrics,
+) -> Result<Server, BuildError> {
+    serve_within(Limits::default(), config, intake, metrics).await
+}
+
+/// The same with other time limits.
+pub(crate) async fn serve_within(
+    limits: Limits,
+    config: &GrpcServerConfig,
+    intake: Intake,
+    metrics: DoorMetrics,
 ) -> Result<Server, BuildError> {
     let tls = match config.tls.as_ref() {
         Some(tls) => Some(ServerTls::new(tls, Alpn::Http2)?),
         None => None,
     };
-    let listener =
-        Listener::bind(&config.endpoint, config.transport, config.max_connections, tls, metrics)
-            .await?;
-    let exporting = Arc::new(Exporting { intake, max_message: config.max_message_bytes() });
+    let listener = Listener::bind(&config.endpoint, config.transport, tls).await?;
+    let policy = config.keepalive.enforcement_policy.as_ref();
+    let pings = policy.map(|policy| PingPolicy {
+        min_time: policy.min_time,
+        permit_without_stream: policy.permit_without_stream,
+    });
+    // Each request of a client that gives up is reset.
+    let idle_frames = limits.idle_frames.max(2 * max_streams(config));
+    let limits = Limits { idle_frames, pings, ..limits };
+    let door = Door { max_connections: config.max_connections as usize, limits, metrics };
+    let exporting = Arc::new(Exporting {
+        intake,
+        max_message: config.max_message_bytes(),
+        message_timeout: limits.message,
+    });
     let builder = builder(config);
     let age = age(&config.keepalive);
-    listener.serve(move |stream, lifetime: Lifetime| {
+    listener.serve(door, move |stream, lifetime: Lifetime| {
         let requests = lifetime.clone();
         let exporting = Arc::clone(&exporting);
         let service = service_fn(move |request| {
-            let (exporting, guard) = (Arc::clone(&exporting), requests.request());
-            async move {
-                let _guard = guard;
-                Ok::<_, Infallible>(exporting.answer(request).await)
-            }
+            let (exporting, mut guard) = (Arc::clone(&exporting), requests.request());
+            async move { Ok::<_, Infallible>(exporting.answer(request, &mut guard).await) }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         async move { lifetime.run(connection, age).await }
@@ -90,25 +92,29 @@ fn builder(config: &GrpcServerConfig) -> Builder<TokioExecutor> {
         Duration::ZERO => Duration::from_secs(default),
         duration => duration,
     };
-    let max_streams = match config.max_concurrent_streams {
-        0 => MAX_STREAMS,
-        streams => streams,
-    };
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(MAX_FRAME)
-        .max_concurrent_streams(max_streams)
-        .max_header_list_size(MAX_HEADERS)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .initial_stream_window_size(bounds::STREAM_WINDOW)
+        .initial_connection_window_size(bounds::CONNECTION_WINDOW)
+        .max_frame_size(bounds::MAX_FRAME)
+        .max_concurrent_streams(max_streams(config))
+        .max_header_list_size(bounds::MAX_HEADERS)
+        .max_pending_accept_reset_streams(bounds::MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(bounds::MAX_ERROR_RESETS)
         .max_send_buf_size(SEND_BUFFER)
         .auto_date_header(false)
         .keep_alive_interval(or(parameters.time, 2 * 60 * 60))
         .keep_alive_timeout(or(parameters.timeout, 20));
     builder
+}
+
+/// Requests at a time on one connection.
+fn max_streams(config: &GrpcServerConfig) -> u32 {
+    match config.max_concurrent_streams {
+        0 => bounds::MAX_STREAMS,
+        streams => streams,
+    }
 }
 
 fn age(keepalive: &ServerKeepaliveConfig) -> Age {
@@ -124,17 +130,23 @@ fn age(keepalive: &ServerKeepaliveConfig) -> Age {
 struct Exporting {
     intake: Intake,
     max_message: usize,
+    message_timeout: Duration,
 }
 
 impl Exporting {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+    /// Answers any request. Sees the headers before a byte of the message is read.
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        guard: &mut RequestGuard,
+    ) -> Response<Answer> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let is_grpc = content_type.is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         if request.method() != Method::POST || !is_grpc {
             self.intake.refuse(Refusal::Unsupported);
             return status::not_grpc();
         }
-        match self.export(request).await {
+        match self.export(request, guard).await {
             Ok(()) => {
                 let mut response = Response::new(Answer::Message);
                 let content_type = HeaderValue::from_static("application/grpc");
@@ -145,7 +157,11 @@ impl Exporting {
         }
     }
 
-    async fn export(&self, request: Request<Incoming>) -> Result<(), Status> {
+    async fn export(
+        &self,
+        request: Request<Incoming>,
+        guard: &mut RequestGuard,
+    ) -> Result<(), Status> {
         let path = request.uri().path();
         let signal = Signal::ALL
             .into_iter()
@@ -154,7 +170,7 @@ impl Exporting {
             self.intake.refuse(Refusal::Unsupported);
             return Err(status::unknown_method(path));
         };
-        let message = match tokio::time::timeout(MESSAGE_TIMEOUT, self.read(request)).await {
+        let message = match tokio::time::timeout(self.message_timeout, self.read(request)).await {
             Ok(message) => message,
             Err(_) => Err(Unread::Timeout),
         };
@@ -162,6 +178,7 @@ impl Exporting {
             self.intake.refuse(Refusal::from(&unread));
             unread.to_grpc()
         })?;
+        guard.received();
         self.intake.take(signal, message).await.map_err(|turned| match turned {
             Turned::Malformed(malformed) => status::malformed(&malformed),
             Turned::Rejected(rejected) => status::to_grpc(&rejected),

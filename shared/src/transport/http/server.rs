@@ -16,20 +16,15 @@ use super::cors::Cors;
 use crate::config::{Headers, HttpServerConfig};
 use crate::otlp::{Encoding, Intake, OtlpHttpServerConfig, Refusal, Turned};
 use crate::service::BuildError;
+use crate::transport::bounds;
 use crate::transport::compression::{self, Coding};
-use crate::transport::listen::{Age, Lifetime, Listener, ListenerMetrics, Server};
+use crate::transport::connections::RequestGuard;
+use crate::transport::guarded::Limits;
+use crate::transport::lifetime::{Age, Lifetime};
+use crate::transport::listen::{Door, DoorMetrics, Listener, Server};
 use crate::transport::status::{self, Failure, Unread};
 use crate::transport::tls::{Alpn, ServerTls};
 use crate::wire::Signal;
-
-/// As in the gRPC server.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-const MAX_FRAME: u32 = 64 * 1024;
-const MAX_STREAMS: u32 = 1024;
-const MAX_HEADERS: u32 = 16 * 1024;
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_ERROR_RESETS: usize = 256;
 
 /// Quiet time before a ping over HTTP/2, to find out that a client is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -41,33 +36,40 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 pub async fn serve(
     config: &OtlpHttpServerConfig,
     intake: Intake,
-    metrics: ListenerMetrics,
+    metrics: DoorMetrics,
+) -> Result<Server, BuildError> {
+    serve_within(Limits::default(), config, intake, metrics).await
+}
+
+/// The same with other time limits, where the configuration has none of its own.
+pub(crate) async fn serve_within(
+    limits: Limits,
+    config: &OtlpHttpServerConfig,
+    intake: Intake,
+    metrics: DoorMetrics,
 ) -> Result<Server, BuildError> {
     let settings = &config.server;
     let tls = match settings.tls.as_ref() {
         Some(tls) => Some(ServerTls::new(tls, Alpn::Http)?),
         None => None,
     };
-    let listener = Listener::bind(
-        &settings.endpoint,
-        settings.transport,
-        settings.max_connections,
-        tls,
-        metrics,
-    )
-    .await?;
+    let listener = Listener::bind(&settings.endpoint, settings.transport, tls).await?;
+    let limits = Limits {
+        frame: settings.read_header_timeout,
+        stall: settings.write_timeout,
+        message: settings.read_timeout,
+        ..limits
+    };
+    let door = Door { max_connections: settings.max_connections as usize, limits, metrics };
     let exporting = Arc::new(Exporting::new(config, intake));
     let builder = builder(settings);
     let age = Age { max_idle: settings.idle_timeout, ..Age::default() };
-    listener.serve(move |stream, lifetime: Lifetime| {
+    listener.serve(door, move |stream, lifetime: Lifetime| {
         let requests = lifetime.clone();
         let exporting = Arc::clone(&exporting);
         let service = service_fn(move |request| {
-            let (exporting, guard) = (Arc::clone(&exporting), requests.request());
-            async move {
-                let _guard = guard;
-                Ok::<_, Infallible>(exporting.answer(request).await)
-            }
+            let (exporting, mut guard) = (Arc::clone(&exporting), requests.request());
+            async move { Ok::<_, Infallible>(exporting.answer(request, &mut guard).await) }
         });
         let builder = builder.clone();
         async move {
@@ -85,17 +87,17 @@ fn builder(config: &HttpServerConfig) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(some(config.read_header_timeout))
         .keep_alive(config.keep_alives_enabled)
-        .max_buf_size(MAX_FRAME as usize);
+        .max_buf_size(bounds::MAX_FRAME as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(MAX_FRAME)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADERS)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .initial_stream_window_size(bounds::STREAM_WINDOW)
+        .initial_connection_window_size(bounds::CONNECTION_WINDOW)
+        .max_frame_size(bounds::MAX_FRAME)
+        .max_concurrent_streams(bounds::MAX_STREAMS)
+        .max_header_list_size(bounds::MAX_HEADERS)
+        .max_pending_accept_reset_streams(bounds::MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(bounds::MAX_ERROR_RESETS)
         .keep_alive_interval(KEEP_ALIVE);
     builder
 }
@@ -127,15 +129,19 @@ impl Exporting {
     }
 
     /// Answers any request: what browsers ask beforehand here, the rest by [`Self::respond`].
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        guard: &mut RequestGuard,
+    ) -> Response<Full<Bytes>> {
         let (mut response, cors) = match &self.cors {
-            None => (self.respond(request).await, HeaderMap::new()),
+            None => (self.respond(request, guard).await, HeaderMap::new()),
             Some(cors) if Cors::is_preflight(&request) => {
                 (no_content(), cors.preflight(request.headers()))
             }
             Some(cors) => {
                 let headers = cors.actual(request.method(), request.headers());
-                (self.respond(request).await, headers)
+                (self.respond(request, guard).await, headers)
             }
         };
         let headers = response.headers_mut();
@@ -148,7 +154,11 @@ impl Exporting {
     }
 
     /// Answers what is to be an export. Sees the headers before a byte of the body is read.
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        guard: &mut RequestGuard,
+    ) -> Response<Full<Bytes>> {
         let (signal, encoding) = match self.route(&request) {
             Ok(route) => route,
             Err((status, text)) => {
@@ -156,7 +166,7 @@ impl Exporting {
                 return plain(status, text);
             }
         };
-        match self.export(request, signal, encoding).await {
+        match self.export(request, signal, encoding, guard).await {
             Ok(()) => success(encoding),
             Err(failure) => failed(&failure, encoding),
         }
@@ -181,11 +191,13 @@ impl Exporting {
         request: Request<Incoming>,
         signal: Signal,
         encoding: Encoding,
+        guard: &mut RequestGuard,
     ) -> Result<(), Failure> {
         let body = self.read(request).await.map_err(|unread| {
             self.intake.refuse(Refusal::from(&unread));
             Failure::from(&unread)
         })?;
+        guard.received();
         let message = match encoding {
             Encoding::Protobuf => body,
             Encoding::Json => crate::wire::json::decode(signal, &body)
