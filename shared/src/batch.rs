@@ -4,9 +4,11 @@
 //! error path.
 
 use std::hash::Hash;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::metadata::Metadata;
 use crate::wire::regroup::points::Points;
 use crate::wire::regroup::{Cut, EntryPlan, Plan, Whole};
 use crate::wire::{self, Checked, Grouping, Layout, Malformed, Part, ResourceEntry, Signal};
@@ -18,6 +20,7 @@ pub struct Batch {
     items: usize,
     signal: Signal,
     layout: Layout,
+    metadata: Option<Arc<Metadata>>,
 }
 
 impl Batch {
@@ -27,23 +30,31 @@ impl Batch {
     /// [`Malformed`] when it is not; the sender must not retry it.
     pub fn parse(signal: Signal, bytes: Bytes) -> Result<Self, Malformed> {
         let Checked { items, layout } = wire::check(signal, &bytes)?;
-        Ok(Self { bytes, items, signal, layout })
+        Ok(Self { bytes, items, signal, layout, metadata: None })
+    }
+
+    /// The same, sent with `metadata`.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Option<Arc<Metadata>>) -> Self {
+        self.metadata = metadata;
+        self
     }
 
     /// A batch of what was cut out of this one, or built by [`wire::Writer`] from records of it.
     ///
     /// `items` is its number of spans, data points or log records.
     pub fn part(&self, bytes: Bytes, items: usize) -> Self {
-        Self { bytes, items, signal: self.signal, layout: self.layout }
+        let metadata = self.metadata.clone();
+        Self { bytes, items, signal: self.signal, layout: self.layout, metadata }
     }
 
     /// A batch without items.
     pub fn empty(signal: Signal) -> Self {
-        Self { bytes: Bytes::new(), items: 0, signal, layout: Layout::Mixed }
+        Self { bytes: Bytes::new(), items: 0, signal, layout: Layout::Mixed, metadata: None }
     }
 
     /// Both requests as one: an export request is one repeated field, so joining is
-    /// concatenation.
+    /// concatenation. Metadata that they do not share is dropped.
     ///
     /// # Panics
     /// When the signals differ.
@@ -54,7 +65,8 @@ impl Batch {
         Batch::concat_all(vec![self, other]).expect("two batches were given")
     }
 
-    /// All requests as one, copied once; `None` when there are none.
+    /// All requests as one, copied once; `None` when there are none. Metadata that not all share
+    /// is dropped.
     ///
     /// # Panics
     /// When the signals differ.
@@ -74,7 +86,10 @@ impl Batch {
             bytes.extend_from_slice(&batch.bytes);
             items += batch.items;
         }
-        Some(Batch { bytes: bytes.freeze(), items, signal, layout })
+        let [first, others @ ..] = &batches[..] else { return None };
+        let is_shared = others.iter().all(|other| other.same_metadata(first));
+        let metadata = first.metadata.clone().filter(|_| is_shared);
+        Some(Batch { bytes: bytes.freeze(), items, signal, layout, metadata })
     }
 
     /// Cuts the batch by a key of each record, in order of first appearance.
@@ -141,6 +156,20 @@ impl Batch {
         self.signal
     }
 
+    /// What was said with it, if anything was that somebody here reads.
+    pub fn metadata(&self) -> Option<&Arc<Metadata>> {
+        self.metadata.as_ref()
+    }
+
+    /// Whether the two came with equal metadata, so that they may leave as one request.
+    pub fn same_metadata(&self, other: &Batch) -> bool {
+        match (&self.metadata, &other.metadata) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+            _ => false,
+        }
+    }
+
     /// The request.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -170,14 +199,19 @@ impl Batch {
 /// Without the bytes: they are many, and they are the users'.
 impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { bytes, items, signal, layout } = self;
-        write!(f, "Batch({signal}, {items} items, {} bytes, {layout:?})", bytes.len())
+        let Self { bytes, items, signal, layout, metadata } = self;
+        write!(f, "Batch({signal}, {items} items, {} bytes, {layout:?}", bytes.len())?;
+        match metadata {
+            Some(metadata) => write!(f, ", {metadata:?})"),
+            None => f.write_str(")"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::testing::tenant;
     use crate::wire::Writer;
 
     fn batch(names: &[&[u8]], leading: bool) -> Batch {
@@ -213,6 +247,19 @@ mod tests {
         assert_eq!(joined.layout(), Layout::Mixed);
         let joined = Batch::empty(Signal::Traces).concat(batch(&[b"b"], false));
         assert_eq!(joined.layout(), Layout::Trailing);
+    }
+
+    #[test]
+    fn metadata_goes_with_parts_and_with_joined_batches_that_share_it() {
+        let (one, other) = (batch(&[b"a", b"b"], true), batch(&[b"c"], true));
+        let (one, other) = (one.with_metadata(tenant("1")), other.with_metadata(tenant("1")));
+        for (_, part) in one.regroup(|span| wire::Span::read(span).name == b"a") {
+            assert!(part.same_metadata(&one));
+        }
+        assert!(one.clone().concat(other.clone()).same_metadata(&one));
+        let stranger = other.with_metadata(tenant("2"));
+        assert!(!stranger.same_metadata(&one));
+        assert_eq!(one.concat(stranger).metadata(), None);
     }
 
     #[test]

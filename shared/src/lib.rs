@@ -1,14 +1,17 @@
 //! What both tiers of Tailrace stand on.
 //!
 //! In reading order: [`wire`] reads and writes OTLP as bytes; a [`batch`] is such bytes, checked
-//! once; [`consumer`] is the one seam between components; [`config`], [`telemetry`] and
+//! once, with the [`metadata`] that it came with; [`consumer`] is the one seam between components;
+//! [`auth`] is what authenticators do; [`config`], [`telemetry`] and
 //! [`clock`] are leaves. On these stand [`queue`], [`processor`], [`exporter`], [`transport`],
 //! [`otlp`], [`membership`] and [`extension`]; [`service`] makes a process of them.
 
 pub mod wire;
 
+pub mod auth;
 pub mod batch;
 pub mod consumer;
+pub mod metadata;
 
 pub mod clock;
 pub mod config;

@@ -181,7 +181,8 @@ impl Connecting {
 
     fn peer(&self, key: &PeerKey) -> Result<Arc<Peer>, BuildError> {
         self.ctx.commons.get_or_make(key, || {
-            let client: Box<dyn Client> = Box::new(key.exporter.client(&key.address)?);
+            let client: Box<dyn Client> =
+                Box::new(key.exporter.client(&key.address, &self.ctx.commons)?);
             let (rotation, turned) = (key.rotation.clone(), Arc::clone(&self.turned));
             Ok(Peer::new(&key.address, client, key.timeout, rotation, turned))
         })
@@ -390,7 +391,10 @@ impl ExporterConfig for LoadBalancingConfig {
                 error(&texts.join("; "))
             })?;
         // Unusable TLS files are said now, not when the first backend appears.
-        drop(self.protocol.otlp.exporter.client("placeholder:4317")?);
+        drop(self.protocol.otlp.exporter.client("placeholder:4317", &ctx.commons)?);
+        for queue in self.sending_queue.as_ref().into_iter().chain(self.protocol.otlp.queue()) {
+            queue.want_metadata(&ctx.commons);
+        }
         let endpoints = ctx.commons.get_or_make(&self.resolver, || {
             let resolver = self.resolver.build();
             let none = || error("no resolvers specified for the exporter");

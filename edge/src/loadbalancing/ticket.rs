@@ -227,7 +227,8 @@ impl Waiting for Part {
     }
 
     fn joins(&self, other: &Self) -> bool {
-        self.batch.signal() == other.batch.signal()
+        // One sender's metadata must not go out with another's records.
+        self.batch.signal() == other.batch.signal() && self.batch.same_metadata(&other.batch)
     }
 
     fn given_up(&self) -> bool {

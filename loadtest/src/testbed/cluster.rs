@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::config::{ClientTlsConfig, Compression, GrpcClientConfig};
 use shared::queue::Sender;
+use shared::service::Commons;
 use shared::transport::grpc::client::GrpcClient;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -220,7 +221,7 @@ pub fn client(
 ) -> Result<Arc<dyn Sender>, TestbedError> {
     let tls = ClientTlsConfig { insecure: true, ..ClientTlsConfig::default() };
     let config = GrpcClientConfig { tls, compression, ..GrpcClientConfig::default() };
-    let client = GrpcClient::new(&config, &endpoint.to_string())
+    let client = GrpcClient::new(&config, &endpoint.to_string(), &Commons::default())
         .map_err(|error| TestbedError::new(error.to_string()))?;
     Ok(Arc::new(client))
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::auth::AuthConfig;
 use super::decode::{NotSupported, Section};
 use super::endpoint::Endpoint;
 use super::headers::Headers;
 use super::problems::{Path, Problems};
 use super::tls::{ClientTlsConfig, ServerTlsConfig};
+use crate::auth::Side;
 use crate::{config_enum, config_struct};
 
 config_enum! {
@@ -79,9 +81,9 @@ config_struct! {
         /// Ours: HTTP/2 connections to the endpoint, made as they are needed; a request goes out
         /// on the one with the fewest under way.
         pub connections: usize = 1,
+        /// The extension that signs requests.
+        pub auth: Section<AuthConfig> = Section::none(),
         /// Of the Collector; there are no such extensions here.
-        pub auth: NotSupported = NotSupported,
-        /// The same.
         pub middlewares: NotSupported = NotSupported,
     }
 }
@@ -103,6 +105,7 @@ impl GrpcClientConfig {
     /// Reports what is wrong; `endpoint` is looked at only if it is set.
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         self.tls.validate(&at.key("tls"), problems);
+        self.auth.validate(&at.key("auth"), problems, Side::Client);
         if self.compression == Compression::Zlib {
             problems.report(&at.key("compression"), "gRPC speaks gzip and zstd");
         }
@@ -145,11 +148,11 @@ config_struct! {
         pub write_buffer_size: usize = 0,
         /// Pings and the age of connections.
         pub keepalive: ServerKeepaliveConfig = ServerKeepaliveConfig::default(),
-        /// Taken for compatibility; nothing here reads request metadata.
+        /// Whether headers of a request are kept with its batch, as far as a component reads them.
         pub include_metadata: bool = false,
+        /// The extension that checks requests.
+        pub auth: Section<AuthConfig> = Section::none(),
         /// Of the Collector; there are no such extensions here.
-        pub auth: NotSupported = NotSupported,
-        /// The same.
         pub middlewares: NotSupported = NotSupported,
     }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use super::auth::AuthConfig;
 use super::cors::CorsConfig;
 use super::decode::{NotSupported, Section};
 use super::grpc::{Compression, Transport, validate_listen};
 use super::headers::Headers;
 use super::problems::{Path, Problems};
 use super::tls::{ClientTlsConfig, ServerTlsConfig};
+use crate::auth::Side;
 use crate::config_struct;
 
 config_struct! {
@@ -37,11 +39,11 @@ config_struct! {
         pub keep_alives_enabled: bool = true,
         /// Sent with every answer.
         pub response_headers: Headers = Headers::default(),
-        /// Taken for compatibility; nothing here reads request metadata.
+        /// Whether headers of a request are kept with its batch, as far as a component reads them.
         pub include_metadata: bool = false,
+        /// The extension that checks requests; of receivers only.
+        pub auth: Section<AuthConfig> = Section::none(),
         /// Of the Collector; there are no such extensions here.
-        pub auth: NotSupported = NotSupported,
-        /// The same.
         pub middlewares: NotSupported = NotSupported,
         /// Which pages of other origins a browser lets send here.
         pub cors: Section<CorsConfig> = Section::none(),
@@ -61,8 +63,21 @@ impl HttpServerConfig {
         }
     }
 
-    /// Reports what is wrong.
+    /// Reports what is wrong, for a server that checks nobody.
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        if self.auth.is_on() {
+            problems.report(&at.key("auth"), "is not supported here");
+        }
+        self.validate_rest(at, problems);
+    }
+
+    /// Reports what is wrong, for a server that has its clients checked.
+    pub fn validate_with_auth(&self, at: &Path<'_>, problems: &mut Problems) {
+        self.auth.validate(&at.key("auth"), problems, Side::Server);
+        self.validate_rest(at, problems);
+    }
+
+    fn validate_rest(&self, at: &Path<'_>, problems: &mut Problems) {
         if let Some(tls) = self.tls.as_ref() {
             tls.validate(&at.key("tls"), problems);
         }
@@ -107,9 +122,9 @@ config_struct! {
         pub read_buffer_size: usize = 0,
         /// Taken for compatibility; hyper sizes its buffers.
         pub write_buffer_size: usize = 0,
+        /// The extension that signs requests.
+        pub auth: Section<AuthConfig> = Section::none(),
         /// Of the Collector; there are no such extensions here.
-        pub auth: NotSupported = NotSupported,
-        /// The same.
         pub middlewares: NotSupported = NotSupported,
         /// Requests go straight to the endpoint.
         pub proxy_url: NotSupported = NotSupported,
@@ -122,6 +137,7 @@ impl HttpClientConfig {
     /// Reports what is wrong; whether an endpoint is needed is the exporter's to say.
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         self.tls.validate(&at.key("tls"), problems);
+        self.auth.validate(&at.key("auth"), problems, Side::Client);
         validate_url(&self.endpoint, &at.key("endpoint"), problems);
     }
 }

@@ -22,6 +22,7 @@ pub(crate) mod testing;
 pub mod units;
 mod values;
 
+mod auth;
 mod cors;
 mod endpoint;
 mod grpc;
@@ -29,6 +30,7 @@ mod headers;
 mod http;
 mod tls;
 
+pub use auth::AuthConfig;
 pub use cors::CorsConfig;
 pub use decode::{Decode, DecodeField, Fields, NotSupported, Section, expected, key_name};
 pub use document::Document;
@@ -41,6 +43,6 @@ pub use headers::Headers;
 pub(crate) use http::validate_url;
 pub use http::{HttpClientConfig, HttpServerConfig};
 pub use node::{Data, Entry, Node, Place};
-pub use problems::{Path, Problem, Problems, nearest};
+pub use problems::{Path, Problem, Problems, Reference, nearest};
 pub use source::{Process, World};
 pub use tls::{ClientTlsConfig, Secret, ServerTlsConfig, TlsConfig, TlsVersion};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::node::{Data, Node, Place};
+use crate::auth::Side;
 
 /// Where a value stands in the configuration: `exporters::loadbalancing::resolver`.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +97,17 @@ impl fmt::Display for Problem {
     }
 }
 
+/// An extension that a section names: to be looked up when all sections are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Where it is named.
+    pub at: Problem,
+    /// Its id, as it is written.
+    pub id: String,
+    /// What it is to do.
+    pub side: Side,
+}
+
 /// Collects what is wrong with a configuration.
 #[derive(Debug, Default)]
 pub struct Problems {
@@ -103,6 +115,7 @@ pub struct Problems {
     sources: Vec<String>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    references: Vec<Reference>,
 }
 
 impl Problems {
@@ -151,6 +164,22 @@ impl Problems {
     pub fn warn(&mut self, path: &Path<'_>, message: impl Into<String>) {
         let problem = self.problem(path, message.into());
         self.warnings.push(problem);
+    }
+
+    /// Notes that the value at `path` names the extension `id`, which is to authenticate.
+    pub fn refer(&mut self, path: &Path<'_>, id: &str, side: Side) {
+        let at = self.problem(path, String::new());
+        self.references.push(Reference { at, id: id.to_owned(), side });
+    }
+
+    /// The extensions that were named.
+    pub fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    /// Notes what is wrong with a reference.
+    pub fn report_reference(&mut self, reference: &Reference, message: impl Into<String>) {
+        self.problems.push(Problem { message: message.into(), ..reference.at.clone() });
     }
 
     /// Takes back those of the problems from `start` on that `keep` does not want.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::config::{Compression, Endpoint, GrpcClientConfig, Path, Problems, Section};
 use crate::config_struct;
 use crate::consumer::Next;
-use crate::queue::{ChainSettings, QueueConfig, RetryConfig, Sender, chain};
-use crate::service::{BuildError, Context, ExporterConfig};
+use crate::queue::{ChainSettings, QueueConfig, RetryConfig, chain};
+use crate::service::{BuildError, Commons, Context, ExporterConfig};
 use crate::transport::grpc::client::GrpcClient;
 use crate::wire::Signal;
 
@@ -33,20 +33,13 @@ config_struct! {
 }
 
 impl OtlpGrpcConfig {
-    /// A client of `endpoint`, whatever the settings say of it. Connects when it is first used.
+    /// A client of `endpoint`, whatever the settings say of it, that has its requests signed by
+    /// an extension in `commons` if the settings name one. Connects when it is first used.
     ///
     /// # Errors
-    /// When the endpoint cannot be read or a TLS file is unusable.
-    pub fn client(&self, endpoint: &str) -> Result<GrpcClient, BuildError> {
-        GrpcClient::new(&self.client, endpoint)
-    }
-
-    /// The same as a sender of any kind.
-    ///
-    /// # Errors
-    /// As [`OtlpGrpcConfig::client`].
-    pub fn sender(&self, endpoint: &str) -> Result<Arc<dyn Sender>, BuildError> {
-        Ok(Arc::new(self.client(endpoint)?))
+    /// When the endpoint cannot be read, a TLS file is unusable, or the extension is not there.
+    pub fn client(&self, endpoint: &str, commons: &Commons) -> Result<GrpcClient, BuildError> {
+        GrpcClient::new(&self.client, endpoint, commons)
     }
 }
 
@@ -70,6 +63,6 @@ impl ExporterConfig for OtlpGrpcConfig {
             queue: self.sending_queue.clone(),
             destination: Some((endpoint.host, endpoint.port)),
         };
-        Ok(chain(ctx, settings, self.sender(&self.client.endpoint)?))
+        Ok(chain(ctx, settings, Arc::new(self.client(&self.client.endpoint, &ctx.commons)?)))
     }
 }

@@ -81,7 +81,7 @@ impl ExporterConfig for OtlpHttpConfig {
 
     fn build(&self, ctx: &Context) -> Result<Next, BuildError> {
         let url = self.url(ctx.signal)?;
-        let client = HttpClient::new(&self.client, &url, self.encoding)?;
+        let client = HttpClient::new(&self.client, &url, self.encoding, &ctx.commons)?;
         let settings = ChainSettings {
             timeout: self.timeout,
             retry: self.retry_on_failure.clone(),

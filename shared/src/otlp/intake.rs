@@ -4,14 +4,19 @@
 //! are those that are somewhere in the pipeline or beyond.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Request;
 use metrics::Counter;
 
 use super::metrics::{PointMetrics, RecordMetrics, RefusalMetrics, SpanMetrics};
+use crate::auth::{ServerAuth, Unauthenticated};
 use crate::batch::Batch;
+use crate::config::{AuthConfig, Section};
 use crate::consumer::{Next, Rejected};
-use crate::service::{ComponentId, Outputs};
+use crate::metadata::{Attributes, Metadata, Wanted};
+use crate::service::{BuildError, Commons, ComponentId, Outputs};
 use crate::telemetry::memory::Held;
 use crate::transport::status::Unread;
 use crate::wire::{Malformed, Signal};
@@ -29,6 +34,8 @@ pub enum Refusal {
     Unsupported,
     /// Did not arrive in time.
     Timeout,
+    /// Its sender did not say, or not truly, who it is.
+    Unauthenticated,
     /// The client went away before the answer.
     Canceled,
     /// The pipeline did not take it.
@@ -36,12 +43,13 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [(Refusal, &'static str); 7] = [
+    const ALL: [(Refusal, &'static str); 8] = [
         (Refusal::Malformed, "malformed"),
         (Refusal::TooLarge, "too_large"),
         (Refusal::BadCompression, "bad_compression"),
         (Refusal::Unsupported, "unsupported"),
         (Refusal::Timeout, "timeout"),
+        (Refusal::Unauthenticated, "unauthenticated"),
         (Refusal::Canceled, "canceled"),
         (Refusal::Downstream, "downstream"),
     ];
@@ -67,10 +75,42 @@ pub enum Turned {
     Rejected(Rejected),
 }
 
+/// Who is let in, and what is kept of what they say.
+#[derive(Clone, Default)]
+pub struct Door {
+    /// Checks senders, if anybody does.
+    pub auth: Option<Arc<dyn ServerAuth>>,
+    /// What of a request is kept with its batch.
+    pub wanted: Wanted,
+}
+
+impl Door {
+    /// The door of a server with these settings.
+    ///
+    /// # Errors
+    /// When the authenticator is not there.
+    pub fn new(
+        auth: &Section<AuthConfig>,
+        include_metadata: bool,
+        commons: &Commons,
+    ) -> Result<Self, BuildError> {
+        let auth = match auth.authenticator() {
+            Some(id) => Some(commons.server_auth(id)?),
+            None => None,
+        };
+        let mut wanted = commons.wanted();
+        if !include_metadata {
+            wanted.no_headers();
+        }
+        Ok(Self { auth, wanted })
+    }
+}
+
 /// The way from one protocol of a receiver into its pipelines.
 pub struct Intake {
     outputs: BTreeMap<Signal, Output>,
     refusals: Vec<(Refusal, Counter)>,
+    door: Door,
 }
 
 struct Output {
@@ -109,7 +149,35 @@ impl Intake {
         Self {
             outputs: outputs.iter().map(|(signal, next)| output(*signal, next)).collect(),
             refusals: Refusal::ALL.into_iter().map(refusal).collect(),
+            door: Door::default(),
         }
+    }
+
+    /// The same behind a door; without one everybody is let in, and nothing is kept.
+    #[must_use]
+    pub fn behind(self, door: Door) -> Self {
+        Self { door, ..self }
+    }
+
+    /// Lets a request in by its head, before its body is read, and says what is kept of it.
+    ///
+    /// # Errors
+    /// Why not; counted.
+    pub async fn admit<B: Sync>(
+        &self,
+        request: &Request<B>,
+    ) -> Result<Option<Arc<Metadata>>, Unauthenticated> {
+        let sender = match &self.door.auth {
+            None => Attributes::new(),
+            Some(auth) => match auth.check(request.headers()).await {
+                Ok(sender) => sender,
+                Err(unauthenticated) => {
+                    self.refuse(Refusal::Unauthenticated);
+                    return Err(unauthenticated);
+                }
+            },
+        };
+        Ok(self.door.wanted.of(request.uri(), request.headers(), &sender))
     }
 
     /// Whether the signal has a pipeline.
@@ -126,14 +194,19 @@ impl Intake {
         }
     }
 
-    /// Takes an export request of a signal that has a pipeline.
+    /// Takes an export request of a signal that has a pipeline, with what is kept of its head.
     ///
     /// # Errors
     /// Why it was not taken; counted.
     ///
     /// # Panics
     /// When the signal has no pipeline.
-    pub async fn take(&self, signal: Signal, request: Bytes) -> Result<(), Turned> {
+    pub async fn take(
+        &self,
+        signal: Signal,
+        request: Bytes,
+        metadata: Option<Arc<Metadata>>,
+    ) -> Result<(), Turned> {
         let output = self.outputs.get(&signal).expect("the server asked `takes` first");
         let batch = Batch::parse(signal, request).map_err(|malformed| {
             self.refuse(Refusal::Malformed);
@@ -144,7 +217,7 @@ impl Intake {
         }
         let held = Held::new(batch.bytes().len());
         let mut pending = Pending { intake: self, output, items: batch.items() };
-        let outcome = output.next.consume(batch).await;
+        let outcome = output.next.consume(batch.with_metadata(metadata)).await;
         drop(held);
         let items = std::mem::take(&mut pending.items);
         match outcome {

@@ -12,7 +12,7 @@ mod tests;
 pub use encoding::Encoding;
 pub use grpc_exporter::OtlpGrpcConfig;
 pub use http_exporter::OtlpHttpConfig;
-pub use intake::{Intake, Refusal, Turned};
+pub use intake::{Door, Intake, Refusal, Turned};
 pub use metrics::DESCRIPTORS;
 pub use receiver::{OtlpHttpServerConfig, OtlpReceiverConfig, ProtocolsConfig};
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use tracing::info;
 
-use super::Intake;
+use super::{Door, Intake};
 use crate::config::{GrpcServerConfig, HttpServerConfig, Path, Problems, Section};
 use crate::config_struct;
 use crate::service::{BuildError, Context, Outputs, Receiver, ReceiverConfig};
@@ -77,7 +77,7 @@ impl ReceiverConfig for OtlpReceiverConfig {
             grpc.validate(&protocols.key("grpc"), problems);
         }
         if let Some(http) = self.protocols.http.as_ref() {
-            http.server.validate(&protocols.key("http"), problems);
+            http.server.validate_with_auth(&protocols.key("http"), problems);
         }
     }
 
@@ -90,13 +90,16 @@ impl ReceiverConfig for OtlpReceiverConfig {
         let metrics = |transport| DoorMetrics::new(&receiver, transport);
         let mut servers = Vec::new();
         if let Some(config) = self.protocols.grpc.as_ref() {
-            let intake = Intake::new(&ctx.id, "grpc", &outputs);
+            let door = Door::new(&config.auth, config.include_metadata, &ctx.commons)?;
+            let intake = Intake::new(&ctx.id, "grpc", &outputs).behind(door);
             let server = grpc::server::serve(config, intake, metrics("grpc")).await?;
             info!(receiver, endpoint = server.endpoint(), "gRPC server listens");
             servers.push(server);
         }
         if let Some(config) = self.protocols.http.as_ref() {
-            let intake = Intake::new(&ctx.id, "http", &outputs);
+            let settings = &config.server;
+            let door = Door::new(&settings.auth, settings.include_metadata, &ctx.commons)?;
+            let intake = Intake::new(&ctx.id, "http", &outputs).behind(door);
             let server = http::server::serve(config, intake, metrics("http")).await?;
             info!(receiver, endpoint = server.endpoint(), "HTTP server listens");
             servers.push(server);

@@ -5,12 +5,12 @@
 //! take is lost, counted with the reason and logged. A `sending_queue` with `batch` does the same
 //! without that loss, because it can try again. Source: collector processor/batchprocessor.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use metrics::Counter;
+use metrics::{Counter, Gauge};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +21,9 @@ use crate::clock;
 use crate::config::{Path, Problems};
 use crate::consumer::{Consumer, Next, Rejected, RejectedKind};
 use crate::queue::Sizer;
-use crate::queue::batcher::{Batcher, Cause, Joined, Limits};
+use crate::queue::batcher::{Cause, Joined, Limits};
 use crate::queue::deadline::{passed, until};
+use crate::queue::partitions::{Names, Partitions, Values};
 use crate::service::{BuildError, Context, Losses, ProcessorConfig};
 use crate::telemetry::memory::Held;
 use crate::telemetry::metrics::Descriptor;
@@ -39,10 +40,10 @@ config_struct! {
         pub send_batch_size: usize = 8192,
         /// Split above this many items; 0 is no limit.
         pub send_batch_max_size: usize = 0,
-        /// Accepted if empty; batches are not kept apart by the sender's metadata.
+        /// Only batches whose senders gave the same values for these headers are joined.
         pub metadata_keys: Vec<String> = Vec::new(),
-        /// Accepted; of no use without `metadata_keys`.
-        pub metadata_cardinality_limit: u32 = 1000,
+        /// Combinations of such values that are taken, over the life of the process; 0 is no limit.
+        pub metadata_cardinality_limit: usize = 1000,
     }
 }
 
@@ -57,6 +58,8 @@ metric_set! {
     size_trigger: Counter = "otelcol_processor_batch_batch_size_trigger_send", "{time}";
     /// Number of times the batch was sent due to a timeout trigger.
     timeout_trigger: Counter = "otelcol_processor_batch_timeout_trigger_send", "{time}";
+    /// Number of distinct metadata value combinations being processed.
+    cardinality: Gauge = "otelcol_processor_batch_metadata_cardinality", "{combination}";
 }
 
 metric_set! {
@@ -81,9 +84,7 @@ impl ProcessorConfig for BatchConfig {
                 "send_batch_max_size must be greater or equal to send_batch_size",
             );
         }
-        if !self.metadata_keys.is_empty() {
-            problems.report(&at.key("metadata_keys"), "is not supported; must be empty");
-        }
+        Names::validate(&self.metadata_keys, &at.key("metadata_keys"), problems);
     }
 
     fn build(&self, ctx: &Context, next: Next) -> Result<Next, BuildError> {
@@ -105,6 +106,8 @@ impl BatchConfig {
 /// The pipeline's end of the processor.
 struct BatchProcessor {
     channel: mpsc::Sender<(Batch, Held)>,
+    /// `None` when batches are not kept apart.
+    combinations: Option<Combinations>,
     stopping: CancellationToken,
     deadline: watch::Sender<Option<Instant>>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -116,25 +119,45 @@ impl BatchProcessor {
         let (channel, incoming) = mpsc::channel(room);
         let (deadline, deadline_set) = watch::channel(None);
         let stopping = CancellationToken::new();
+        let names = Names::new(&config.metadata_keys);
+        ctx.commons.want(|wanted| names.iter().for_each(|name| wanted.header(name)));
+        let metrics = SendMetrics::new(&[("processor", &ctx.id.to_string())]);
+        let combinations = match names.is_empty() {
+            true => {
+                metrics.cardinality.set(1.0);
+                None
+            }
+            false => Some(Combinations {
+                names: names.clone(),
+                limit: config.metadata_cardinality_limit,
+                seen: Mutex::default(),
+                cardinality: metrics.cardinality.clone(),
+            }),
+        };
         let joining = Joining {
             incoming,
-            batcher: Batcher::new(config.limits()),
+            batcher: Partitions::new(config.limits(), names),
             held: Held::default(),
             ready: VecDeque::new(),
             sending: 0,
             next,
-            metrics: SendMetrics::new(&[("processor", &ctx.id.to_string())]),
+            metrics,
             drops: Drops::new(ctx),
             stopping: stopping.clone(),
         };
         let task = Mutex::new(Some(tokio::spawn(joining.run(deadline_set))));
-        Self { channel, stopping, deadline, task }
+        Self { channel, combinations, stopping, deadline, task }
     }
 }
 
 #[async_trait]
 impl Consumer for BatchProcessor {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
+        if let Some(combinations) = &self.combinations
+            && !combinations.admit(&batch)
+        {
+            return Err(Rejected::permanent(batch, "too many batcher metadata-value combinations"));
+        }
         let held = Held::new(batch.bytes().len());
         match self.channel.send((batch, held)).await {
             Ok(()) => Ok(()),
@@ -156,10 +179,33 @@ impl Consumer for BatchProcessor {
     }
 }
 
+/// The combinations of metadata values that were seen.
+struct Combinations {
+    names: Names,
+    limit: usize,
+    seen: Mutex<BTreeSet<Values>>,
+    cardinality: Gauge,
+}
+
+impl Combinations {
+    /// Whether a batch is of a known combination, or there is room for one more.
+    #[allow(clippy::cast_precision_loss, reason = "gauges are doubles")]
+    fn admit(&self, batch: &Batch) -> bool {
+        let values = self.names.values(batch);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.limit > 0 && seen.len() >= self.limit {
+            return seen.contains(&values);
+        }
+        seen.insert(values);
+        self.cardinality.set(seen.len() as f64);
+        true
+    }
+}
+
 /// The task that joins batches and sends them on.
 struct Joining {
     incoming: mpsc::Receiver<(Batch, Held)>,
-    batcher: Batcher<()>,
+    batcher: Partitions<()>,
     /// Bytes in the batcher.
     held: Held,
     ready: VecDeque<Joined<()>>,
@@ -187,7 +233,7 @@ impl Joining {
             let due = self.batcher.due();
             tokio::select! {
                 () = stopping.cancelled() => break,
-                () = until(due) => self.flush(),
+                () = until(due) => self.flush_due(),
                 incoming = self.incoming.recv() => match incoming {
                     Some((batch, held)) => self.take(batch, held),
                     None => break,
@@ -207,6 +253,10 @@ impl Joining {
         self.held.resize(self.held.bytes() + held.bytes());
         drop(held);
         self.ready.extend(self.batcher.push(batch, (), clock::now()));
+    }
+
+    fn flush_due(&mut self) {
+        self.ready.extend(self.batcher.flush_due(clock::now()));
     }
 
     fn flush(&mut self) {

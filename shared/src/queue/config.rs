@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::partitions::Names;
 use crate::batch::Batch;
 use crate::config::{Path, Problems, Section};
+use crate::service::Commons;
 use crate::{config_enum, config_struct};
 
 config_enum! {
@@ -61,6 +63,23 @@ config_struct! {
         /// What the sizes count: items or bytes. Default: the queue's sizer if that is one of
         /// them, else items.
         pub sizer: Option<Sizer> = None,
+        /// Which batches are not joined.
+        pub partition: PartitionConfig = PartitionConfig::default(),
+    }
+}
+
+config_struct! {
+    /// `sending_queue::batch::partition`.
+    #[derive(PartialEq)]
+    pub struct PartitionConfig {
+        /// Only batches whose senders gave the same values for these headers are joined.
+        pub metadata_keys: Vec<String> = Vec::new(),
+    }
+}
+
+impl PartitionConfig {
+    pub(super) fn names(&self) -> Names {
+        Names::new(&self.metadata_keys)
     }
 }
 
@@ -84,6 +103,14 @@ config_struct! {
 }
 
 impl QueueConfig {
+    /// Says which metadata keeps batches apart: to be called when an exporter is built.
+    pub fn want_metadata(&self, commons: &Commons) {
+        if let Some(batch) = self.batch.as_ref() {
+            let names = batch.partition.names();
+            commons.want(|wanted| names.iter().for_each(|name| wanted.header(name)));
+        }
+    }
+
     /// Reports everything that is wrong with a `sending_queue` that stands at `at`.
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         if self.num_consumers == 0 {
@@ -120,6 +147,8 @@ impl QueueBatchConfig {
                 "`batch` supports only `items` or `bytes` sizer, found \"requests\"",
             );
         }
+        let (partition, names) = (at.key("partition"), &self.partition.metadata_keys);
+        Names::validate(names, &partition.key("metadata_keys"), problems);
         if self.flush_timeout.is_zero() {
             problems.report(&at.key("flush_timeout"), "`flush_timeout` must be positive, found 0");
         }
@@ -195,11 +224,13 @@ mod tests {
         queue(
             &json!({"num_consumers": 0, "queue_size": 0, "batch": {
                 "flush_timeout": "0s", "min_size": 10, "max_size": 5, "sizer": "requests",
+                "partition": {"metadata_keys": ["x-tenant", "X-Tenant"]},
             }}),
             &[
                 "a::num_consumers: `num_consumers` must be positive",
                 "a::queue_size: `queue_size` must be positive",
                 "a::batch::sizer: `batch` supports only `items` or `bytes` sizer, found \"requests\"",
+                "a::batch::partition::metadata_keys::1: duplicate entry in metadata_keys: \"x-tenant\" (case-insensitive)",
                 "a::batch::flush_timeout: `flush_timeout` must be positive, found 0",
                 "a::batch::max_size: `max_size` (5) must be greater or equal to `min_size` (10)",
                 "a::batch::min_size: `min_size` must be less than or equal to `queue_size`",

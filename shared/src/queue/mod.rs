@@ -11,6 +11,7 @@ mod config;
 mod counts;
 pub(crate) mod deadline;
 mod deliver;
+pub(crate) mod partitions;
 mod retry;
 mod sending;
 mod split;
@@ -75,7 +76,10 @@ pub fn chain(ctx: &Context, settings: ChainSettings, sender: Arc<dyn Sender>) ->
     let ChainSettings { timeout, retry, queue, destination } = settings;
     let delivery = Arc::new(Delivery::new(ctx, sender, timeout, retry, destination.as_ref()));
     match queue.as_ref() {
-        Some(queue) => Arc::new(SendingQueue::start(queue, ctx.signal, delivery)),
+        Some(queue) => {
+            queue.want_metadata(&ctx.commons);
+            Arc::new(SendingQueue::start(queue, ctx.signal, delivery))
+        }
         None => Arc::new(Direct(delivery)),
     }
 }

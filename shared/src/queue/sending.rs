@@ -18,10 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, onesho
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::error;
 
-use super::batcher::{Batcher, Joined, Limits};
+use super::batcher::{Joined, Limits};
 use super::counts::{QueueMetrics, enqueue_failed};
 use super::deadline::{passed, until};
 use super::deliver::{Delivery, Open, Owner};
+use super::partitions::Partitions;
 use super::{QueueConfig, Sizer};
 use crate::batch::Batch;
 use crate::clock;
@@ -110,12 +111,13 @@ impl SendingQueue {
         let dispatcher = Dispatcher {
             queued,
             batcher: config.batch.as_ref().map(|batch| {
-                Batcher::new(Limits {
+                let limits = Limits {
                     flush_timeout: batch.flush_timeout,
                     min_size: batch.min_size,
                     max_size: batch.max_size,
                     sizer: batch.sizer(config.sizer),
-                })
+                };
+                Partitions::new(limits, batch.partition.names())
             }),
             ready: VecDeque::new(),
             deliveries: JoinSet::new(),
@@ -230,7 +232,7 @@ impl Consumer for SendingQueue {
 /// Takes requests from the channel, joins them and starts their deliveries.
 struct Dispatcher {
     queued: mpsc::Receiver<Queued>,
-    batcher: Option<Batcher<Arc<Ticket>>>,
+    batcher: Option<Partitions<Arc<Ticket>>>,
     /// To be delivered as soon as a delivery may start. Nothing that is not counted elsewhere is
     /// ever held outside this struct across an await.
     ready: VecDeque<(Batch, Tickets)>,
@@ -255,10 +257,10 @@ impl Dispatcher {
         let stopping = self.delivery.stopping.clone();
         loop {
             self.start_ready().await;
-            let due = self.batcher.as_ref().and_then(Batcher::due);
+            let due = self.batcher.as_mut().and_then(Partitions::due);
             tokio::select! {
                 () = stopping.cancelled() => break,
-                () = until(due) => self.flush(),
+                () = until(due) => self.flush_due(),
                 queued = self.queued.recv() => match queued {
                     Some(queued) => self.take(queued),
                     None => break,
@@ -280,15 +282,27 @@ impl Dispatcher {
             None => self.ready.push_back((batch, vec![(Arc::clone(&ticket), ticket.items)])),
             Some(batcher) => {
                 let joined = batcher.push(batch, ticket, clock::now());
-                self.ready
-                    .extend(joined.into_iter().map(|Joined { batch, tokens, .. }| (batch, tokens)));
+                self.make_ready(joined);
             }
         }
     }
 
+    fn flush_due(&mut self) {
+        if let Some(batcher) = &mut self.batcher {
+            let joined = batcher.flush_due(clock::now());
+            self.make_ready(joined);
+        }
+    }
+
     fn flush(&mut self) {
-        let joined = self.batcher.as_mut().and_then(Batcher::flush);
-        self.ready.extend(joined.map(|Joined { batch, tokens, .. }| (batch, tokens)));
+        if let Some(batcher) = &mut self.batcher {
+            let joined = batcher.flush();
+            self.make_ready(joined);
+        }
+    }
+
+    fn make_ready(&mut self, joined: Vec<Joined<Arc<Ticket>>>) {
+        self.ready.extend(joined.into_iter().map(|Joined { batch, tokens, .. }| (batch, tokens)));
     }
 
     /// Starts a delivery for all that is ready, each when one may start.

@@ -1,12 +1,30 @@
-//! What components of one process have in common: a connection, a resolver. Found by what it was
-//! made from; gone when its last holder is.
+//! What components of one process have in common: a connection, a resolver; the extensions that
+//! authenticate; the metadata that is read.
+//!
+//! What components make is found by what it was made from, and gone when its last holder is.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Finds the value that another component has already made from an equal key.
-#[derive(Debug, Default)]
-pub struct Commons(Mutex<Vec<Entry>>);
+use super::factory::{BuildError, ComponentId};
+use crate::auth::{Authenticator, ClientAuth, ServerAuth};
+use crate::metadata::Wanted;
+
+/// What components share.
+#[derive(Default)]
+pub struct Commons {
+    made: Mutex<Vec<Entry>>,
+    authenticators: Mutex<BTreeMap<ComponentId, Authenticator>>,
+    wanted: Mutex<Wanted>,
+}
+
+impl fmt::Debug for Commons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commons").finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -15,7 +33,8 @@ struct Entry {
 }
 
 impl Commons {
-    /// The value of `key`; made if nobody holds one. `make` must not come back here.
+    /// The value that another component has already made from an equal key; made if nobody holds
+    /// one. `make` must not come back here.
     ///
     /// # Errors
     /// That of `make`.
@@ -28,7 +47,7 @@ impl Commons {
         K: PartialEq + Clone + Send + 'static,
         T: Any + Send + Sync,
     {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.made);
         entries.retain(|entry| entry.value.strong_count() > 0);
         let equal = entries.iter().filter(|entry| entry.key.downcast_ref() == Some(key));
         let mut held = equal.filter_map(|entry| entry.value.upgrade());
@@ -40,6 +59,50 @@ impl Commons {
         entries.push(Entry { key: Box::new(key.clone()), value: weak });
         Ok(value)
     }
+
+    /// Adds an extension that authenticates.
+    pub fn add_authenticator(&self, id: ComponentId, authenticator: Authenticator) {
+        lock(&self.authenticators).insert(id, authenticator);
+    }
+
+    /// The extension `id`, to sign requests.
+    ///
+    /// # Errors
+    /// When there is none, or it does not do that.
+    pub fn client_auth(&self, id: &str) -> Result<Arc<dyn ClientAuth>, BuildError> {
+        let client = self.authenticator(id)?.client;
+        client.ok_or_else(|| BuildError::new(format!("extension \"{id}\" signs no requests")))
+    }
+
+    /// The extension `id`, to check requests.
+    ///
+    /// # Errors
+    /// When there is none, or it does not do that.
+    pub fn server_auth(&self, id: &str) -> Result<Arc<dyn ServerAuth>, BuildError> {
+        let server = self.authenticator(id)?.server;
+        server.ok_or_else(|| BuildError::new(format!("extension \"{id}\" checks no requests")))
+    }
+
+    fn authenticator(&self, id: &str) -> Result<Authenticator, BuildError> {
+        let missing = || BuildError::new(format!("there is no authenticator \"{id}\""));
+        let id = ComponentId::parse(id).map_err(|_| missing())?;
+        lock(&self.authenticators).get(&id).cloned().ok_or_else(missing)
+    }
+
+    /// Says what metadata is read: to be called while components are built, since receivers look
+    /// when they start.
+    pub fn want(&self, add: impl FnOnce(&mut Wanted)) {
+        add(&mut lock(&self.wanted));
+    }
+
+    /// The metadata that is read.
+    pub fn wanted(&self) -> Wanted {
+        lock(&self.wanted).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::commons::Commons;
+use crate::auth::{Authenticator, Side};
 use crate::config::{Decode, Path, Problems};
 use crate::consumer::Next;
 use crate::wire::Signal;
@@ -235,6 +236,8 @@ pub trait ExtensionConfig: Decode + Default + Send + Sync + 'static {
     const TYPE: &'static str;
     /// Older spellings of the type.
     const ALIASES: &'static [&'static str] = &[];
+    /// What it can do for clients and servers that name it as their authenticator.
+    const AUTHENTICATES: &'static [Side] = &[];
     /// Reports everything that is wrong. Does no I/O.
     fn validate(&self, _at: &Path<'_>, _problems: &mut Problems) {}
     /// Begins to serve in the background.
@@ -251,6 +254,14 @@ pub trait Extension: Send + Sync {
     /// The addresses it listens on, with the ports that were really bound.
     fn addresses(&self) -> Vec<SocketAddr> {
         Vec::new()
+    }
+    /// What it does for clients and servers, if anything. It may build on other extensions that
+    /// `commons` has, and says which metadata it reads.
+    ///
+    /// # Errors
+    /// When one that it builds on is not there; it is asked again when there are more.
+    fn authenticator(&self, _commons: &Commons) -> Result<Option<Authenticator>, BuildError> {
+        Ok(None)
     }
     /// Ends it.
     async fn shutdown(self: Box<Self>);

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::factory::{ComponentId, Kind};
-use super::pipelines;
+use super::pipelines::{self, Service};
 use super::registry::{Factory, Registry, Section};
-use crate::config::{Data, Document, Entry, Node, Path, Problem, Problems, nearest};
+use crate::config::{Data, Document, Entry, Node, Path, Problem, Problems, Reference, nearest};
 use crate::telemetry::TelemetryConfig;
 use crate::wire::Signal;
 
@@ -96,6 +96,7 @@ impl Model {
         let null = Node::new(Data::Null);
         let service = root.get("service").unwrap_or(&null);
         let service = pipelines::read(service, &components, &mut problems);
+        components.check_references(&service, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -210,6 +211,41 @@ impl<'r> Components<'r> {
                 }
             }
         }
+    }
+
+    /// Checks the extensions that sections in use name. As in the Collector, those of others are
+    /// not looked at.
+    fn check_references(&self, service: &Service, problems: &mut Problems) {
+        for reference in problems.references().to_vec() {
+            if !service.uses(&reference.at.path) {
+                continue;
+            }
+            if let Err(message) = self.check_reference(&reference, service) {
+                problems.report_reference(&reference, message);
+            }
+        }
+    }
+
+    fn check_reference(&self, reference: &Reference, service: &Service) -> Result<(), String> {
+        let id = ComponentId::parse(&reference.id)?;
+        let Some(known) = self.0.get(&(Kind::Extension, id.clone())) else {
+            let hint = match self.meant(&[Kind::Extension], &id) {
+                Some(other) => format!(", did you mean \"{other}\"?"),
+                None => String::new(),
+            };
+            return Err(format!("references extension \"{id}\" which is not configured{hint}"));
+        };
+        // Of a type that is not known, that was said already.
+        if known.factory.is_some_and(|of| !of.authenticates.contains(&reference.side)) {
+            let side = reference.side.name();
+            return Err(format!("extension \"{id}\" is not a {side} authenticator"));
+        }
+        if !service.extensions.contains(&id) {
+            return Err(format!(
+                "references extension \"{id}\" which is not in service::extensions"
+            ));
+        }
+        Ok(())
     }
 
     /// Whether there is such a component.

@@ -52,6 +52,22 @@ pub(super) struct Service {
     pub(super) telemetry: TelemetryConfig,
 }
 
+impl Service {
+    /// Whether the section that `path` leads into is one of a component that will be started.
+    pub(super) fn uses(&self, path: &str) -> bool {
+        let leads = |kind: Kind, ids: &[ComponentId]| {
+            let sections = ids.iter().map(|id| format!("{}::{id}::", kind.section()));
+            sections.into_iter().any(|section| path.starts_with(&section))
+        };
+        let of_pipeline = |pipeline: &Pipeline| {
+            leads(Kind::Receiver, &pipeline.receivers)
+                || leads(Kind::Processor, &pipeline.processors)
+                || leads(Kind::Exporter, &pipeline.exporters)
+        };
+        leads(Kind::Extension, &self.extensions) || self.pipelines.iter().any(of_pipeline)
+    }
+}
+
 /// Reads the section `service` and checks it against the configured components.
 pub(super) fn read(node: &Node, components: &Components<'_>, problems: &mut Problems) -> Service {
     let at = Path::ROOT.key("service");

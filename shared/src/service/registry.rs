@@ -9,6 +9,7 @@ use super::factory::{
     BuildError, ComponentId, ConnectorConfig, Context, ExporterConfig, Extension, ExtensionConfig,
     Kind, Outputs, ProcessorConfig, Receiver, ReceiverConfig,
 };
+use crate::auth::Side;
 use crate::config::{Decode, Node, Path, Problem, Problems, nearest};
 use crate::consumer::Next;
 use crate::wire::Signal;
@@ -24,6 +25,8 @@ pub struct Factory {
     /// Pairs of signals in and out; the two are the same for all but connectors. None for
     /// extensions.
     pub signals: Vec<(Signal, Signal)>,
+    /// What an extension does for clients and servers.
+    pub authenticates: &'static [Side],
     /// Reads and validates a section.
     pub decode: fn(&Node, &Path<'_>, &mut Problems) -> Option<Section>,
 }
@@ -167,7 +170,7 @@ pub struct Registry {
 
 /// A method of [`Registry`] that adds a component type of one kind.
 macro_rules! register {
-    ($(#[$doc:meta])* $method:ident, $config:ident, $kind:ident, $number:literal, $pairs:expr) => {
+    ($(#[$doc:meta])* $method:ident, $config:ident, $kind:ident, $number:literal, $pairs:expr, $sides:expr) => {
         $(#[$doc])*
         #[must_use]
         pub fn $method<C: $config>(mut self) -> Self {
@@ -176,6 +179,7 @@ macro_rules! register {
                 type_name: C::TYPE,
                 aliases: C::ALIASES,
                 signals: $pairs,
+                authenticates: $sides,
                 decode: |node, at, problems| {
                     let section = decode::<C>(node, at, problems, C::validate)?;
                     Some(Section(Arc::new(Of::<C, $number>(section))))
@@ -197,15 +201,15 @@ impl Registry {
     }
 
     register!(/// Adds a receiver type.
-        receiver, ReceiverConfig, Receiver, 0, same(C::SIGNALS));
+        receiver, ReceiverConfig, Receiver, 0, same(C::SIGNALS), &[]);
     register!(/// Adds a processor type.
-        processor, ProcessorConfig, Processor, 1, same(C::SIGNALS));
+        processor, ProcessorConfig, Processor, 1, same(C::SIGNALS), &[]);
     register!(/// Adds an exporter type.
-        exporter, ExporterConfig, Exporter, 2, same(C::SIGNALS));
+        exporter, ExporterConfig, Exporter, 2, same(C::SIGNALS), &[]);
     register!(/// Adds a connector type.
-        connector, ConnectorConfig, Connector, 3, C::SIGNALS.to_vec());
+        connector, ConnectorConfig, Connector, 3, C::SIGNALS.to_vec(), &[]);
     register!(/// Adds an extension type.
-        extension, ExtensionConfig, Extension, 4, Vec::new());
+        extension, ExtensionConfig, Extension, 4, Vec::new(), C::AUTHENTICATES);
 
     /// Notes that the component `type_name` is known to the tier `tier`, so that an error can
     /// say so.

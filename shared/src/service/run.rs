@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::commons::Commons;
 use super::factory::{BuildError, ComponentId, Extension, Kind, Losses};
 use super::graph::{Built, Graph, Stopped, Surroundings};
 use super::model::Model;
@@ -89,10 +90,13 @@ impl Running {
             }
             self.extensions.push((id.clone(), extension));
         }
+        let commons: Arc<Commons> = Arc::default();
+        self.add_authenticators(&commons)
+            .map_err(|error| BuildError::new(format!("failed to start extensions: {error}")))?;
         let around = Surroundings {
             losses: Arc::clone(&self.losses),
             instance: instance(model).into(),
-            commons: Arc::default(),
+            commons,
         };
         let Built { graph, entries } = Graph::build(model, &around)
             .map_err(|error| BuildError::new(format!("failed to build pipelines: {error}")))?;
@@ -105,6 +109,33 @@ impl Running {
             extension.ready();
         }
         Ok(())
+    }
+
+    /// Asks every extension what it does for clients and servers; those that build on others after
+    /// these.
+    fn add_authenticators(&self, commons: &Commons) -> Result<(), BuildError> {
+        let mut waiting: Vec<_> = self.extensions.iter().collect();
+        loop {
+            let (before, mut missing) = (waiting.len(), None);
+            waiting.retain(|(id, extension)| match extension.authenticator(commons) {
+                Ok(authenticator) => {
+                    if let Some(authenticator) = authenticator {
+                        commons.add_authenticator(id.clone(), authenticator);
+                    }
+                    false
+                }
+                Err(error) => {
+                    let failed = format!("failed to start \"{id}\" extension: {error}");
+                    missing = Some(BuildError::new(failed));
+                    true
+                }
+            });
+            match missing {
+                None => return Ok(()),
+                Some(error) if waiting.len() == before => return Err(error),
+                Some(_) => {}
+            }
+        }
     }
 
     /// Where its components listen, with the ports that were really bound, by key path:

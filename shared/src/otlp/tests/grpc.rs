@@ -18,12 +18,8 @@ async fn serve_grpc() -> Served {
 }
 
 /// A client with these settings besides plain text.
-fn client(endpoint: &str, mut settings: Value) -> Arc<dyn Sender> {
-    settings["endpoint"] = json!(endpoint);
-    settings["tls"] = json!({ "insecure": true });
-    let (config, problems, _) = section::<OtlpGrpcConfig>(&settings, ExporterConfig::validate);
-    assert!(problems.is_empty(), "{problems:?}");
-    config.sender(endpoint).unwrap()
+fn client(endpoint: &str, settings: Value) -> Arc<dyn Sender> {
+    Arc::new(grpc_client(endpoint, settings))
 }
 
 #[tokio::test]
@@ -64,7 +60,7 @@ fn grpc_client(endpoint: &str, mut settings: Value) -> GrpcClient {
     settings["tls"] = json!({ "insecure": true });
     let (config, problems, _) = section::<OtlpGrpcConfig>(&settings, ExporterConfig::validate);
     assert!(problems.is_empty(), "{problems:?}");
-    config.client(endpoint).unwrap()
+    config.client(endpoint, &context().commons).unwrap()
 }
 
 #[tokio::test]

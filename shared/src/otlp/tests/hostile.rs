@@ -89,7 +89,7 @@ impl Door {
         let json = json!({ "endpoint": endpoint, "tls": { "insecure": true } });
         let (config, problems, _) = section::<OtlpGrpcConfig>(&json, ExporterConfig::validate);
         assert!(problems.is_empty(), "{problems:?}");
-        config.sender(&endpoint).unwrap()
+        Arc::new(config.client(&endpoint, &context().commons).unwrap())
     }
 
     /// Waits until this many connections were cut for `reason`.

@@ -14,7 +14,7 @@ fn client(url: &str, settings: &Value) -> HttpClient {
     let (config, problems, _) =
         section::<OtlpHttpConfig>(&with_endpoint(settings, url), ExporterConfig::validate);
     assert!(problems.is_empty(), "{problems:?}");
-    HttpClient::new(&config.client, url, config.encoding).unwrap()
+    HttpClient::new(&config.client, url, config.encoding, &context().commons).unwrap()
 }
 
 fn with_endpoint(settings: &Value, url: &str) -> Value {

@@ -17,7 +17,7 @@ async fn counted(outcome: Outcome, requests: Vec<Bytes>) -> Vec<String> {
         metrics::with_local_recorder(&recorder, || Intake::new(&context().id, "grpc", &outputs));
     assert!(intake.takes(Signal::Traces) && !intake.takes(Signal::Logs));
     for request in requests {
-        if let Err(Turned::Rejected(rejected)) = intake.take(Signal::Traces, request).await {
+        if let Err(Turned::Rejected(rejected)) = intake.take(Signal::Traces, request, None).await {
             drop(rejected);
         }
     }
@@ -74,7 +74,7 @@ async fn a_client_that_goes_away_leaves_its_items_refused() {
     let intake = Arc::new(intake);
     let taking = tokio::spawn({
         let intake = Arc::clone(&intake);
-        async move { intake.take(Signal::Traces, request(&["a", "b"])).await.is_ok() }
+        async move { intake.take(Signal::Traces, request(&["a", "b"]), None).await.is_ok() }
     });
     recording.arrived.acquire().await.unwrap().forget();
     taking.abort();

@@ -49,14 +49,16 @@ async fn send(protocol: &str, served: &Served, tls: &Value) -> Result<(), Reject
             let json = json!({ "endpoint": endpoint, "tls": tls });
             let (config, problems, _) = section::<OtlpGrpcConfig>(&json, ExporterConfig::validate);
             assert!(problems.is_empty(), "{problems:?}");
-            config.sender(&endpoint).unwrap()
+            Arc::new(config.client(&endpoint, &context().commons).unwrap())
         }
         _ => {
             let url = format!("https://{endpoint}/v1/traces");
             let json = json!({ "traces_endpoint": url, "tls": tls });
             let (config, problems, _) = section::<OtlpHttpConfig>(&json, ExporterConfig::validate);
             assert!(problems.is_empty(), "{problems:?}");
-            Arc::new(HttpClient::new(&config.client, &url, config.encoding).unwrap())
+            Arc::new(
+                HttpClient::new(&config.client, &url, config.encoding, &context().commons).unwrap(),
+            )
         }
     };
     sender.send(traces(&["a"])).await.map(|_| ())
@@ -166,6 +168,6 @@ fn settings_that_cannot_work_are_all_named() {
 fn a_file_that_is_missing_is_named_with_its_key() {
     let json = json!({ "endpoint": "host:4317", "tls": { "ca_file": "/no/such/file" } });
     let (config, _, _) = section::<OtlpGrpcConfig>(&json, ExporterConfig::validate);
-    let error = config.sender("host:4317").err().unwrap().to_string();
+    let error = config.client("host:4317", &context().commons).err().unwrap().to_string();
     assert!(error.starts_with("tls: ca_file: cannot read \"/no/such/file\": "), "{error}");
 }

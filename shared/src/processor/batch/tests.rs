@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::testing::section;
+use crate::metadata::testing::tenant;
 use crate::queue::tests::{context, spans};
 
 /// Notes the sizes of what it is given, and rejects or hangs if it is told to.
@@ -110,14 +111,35 @@ async fn a_stuck_component_pushes_back_and_costs_no_more_than_the_deadline() {
     assert_eq!(rig.ctx.losses.total(), given);
 }
 
+#[tokio::test(start_paused = true)]
+async fn batches_of_one_tenant_are_joined_and_tenants_are_limited() {
+    let json = json!({
+        "send_batch_size": 4, "metadata_keys": ["x-tenant"], "metadata_cardinality_limit": 2,
+    });
+    let rig = Rig::new(&json, Probe::default());
+    let consume = async |name: &'static str, items: usize| {
+        rig.processor.consume(spans(items).with_metadata(tenant(name))).await
+    };
+    consume("a", 3).await.unwrap();
+    consume("b", 2).await.unwrap();
+    let rejected = consume("c", 9).await.unwrap_err();
+    assert_eq!(rejected.kind, RejectedKind::Permanent);
+    assert_eq!(rejected.reason, "too many batcher metadata-value combinations");
+    consume("a", 2).await.unwrap();
+    pass(50).await;
+    assert_eq!(rig.sizes(), [5]);
+    rig.processor.shutdown(clock::now() + Duration::from_secs(1)).await;
+    assert_eq!(rig.sizes(), [5, 2]);
+}
+
 #[test]
 fn every_problem_is_named() {
-    let json = json!({"send_batch_size": 9, "send_batch_max_size": 8, "metadata_keys": ["a"]});
+    let json = json!({"send_batch_size": 9, "send_batch_max_size": 8, "metadata_keys": ["a", "A"]});
     assert_eq!(
         section(&json, BatchConfig::validate).1,
         [
             "a::send_batch_max_size: send_batch_max_size must be greater or equal to send_batch_size",
-            "a::metadata_keys: is not supported; must be empty",
+            "a::metadata_keys::1: duplicate entry in metadata_keys: \"a\" (case-insensitive)",
         ]
     );
 }

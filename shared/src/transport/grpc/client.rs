@@ -16,11 +16,12 @@ use super::answer::{self, Failure};
 use super::connection::{CallError, Connection, Dialer, Patience};
 use super::export_path;
 use super::message::{Message, Outgoing};
+use crate::auth::ClientAuth;
 use crate::batch::Batch;
 use crate::config::{Compression, Endpoint, GrpcClientConfig};
 use crate::consumer::{Reached, Rejected};
 use crate::queue::{Delivered, Sender};
-use crate::service::BuildError;
+use crate::service::{BuildError, Commons};
 use crate::transport::compression::content_encoding;
 use crate::transport::status;
 use crate::transport::tls::{Alpn, ClientTls};
@@ -38,13 +39,16 @@ struct Client {
     targets: BTreeMap<Signal, Uri>,
     /// Of every request.
     headers: HeaderMap,
+    auth: Option<Arc<dyn ClientAuth>>,
     compression: Compression,
 }
 
 /// Why a message was not taken.
 enum Failed {
-    /// It never became a request.
+    /// It never became a request, and never will.
     Unmade(String),
+    /// It could not be signed.
+    Unsigned(String),
     /// No connection, or one that was lost.
     Call(CallError),
     /// The answer said so, or ended too early.
@@ -55,13 +59,27 @@ impl GrpcClient {
     /// A client of `endpoint`, which may be another one than the settings'. Does not connect.
     ///
     /// # Errors
-    /// When the endpoint cannot be read or a TLS file is unusable.
-    pub fn new(config: &GrpcClientConfig, endpoint: &str) -> Result<Self, BuildError> {
+    /// When the endpoint cannot be read, a TLS file is unusable, or the authenticator is not
+    /// there or must not be used without TLS.
+    pub fn new(
+        config: &GrpcClientConfig,
+        endpoint: &str,
+        commons: &Commons,
+    ) -> Result<Self, BuildError> {
         let endpoint = Endpoint::parse(endpoint).map_err(BuildError::new)?;
         let tls = match config.tls.is_on() || endpoint.https {
             true => Some(ClientTls::new(&config.tls, Alpn::Http2)?),
             false => None,
         };
+        let auth = match config.auth.authenticator() {
+            None => None,
+            Some(id) => Some(commons.client_auth(id)?),
+        };
+        if tls.is_none() && auth.as_ref().is_some_and(|auth| auth.needs_tls()) {
+            return Err(BuildError::new(
+                "auth: these credentials must not be sent in plain text: gRPC needs TLS for them",
+            ));
+        }
         let targets = targets(config, &endpoint, tls.is_some())?;
         let headers = headers(config)?;
         let patience = match config.wait_for_ready {
@@ -73,7 +91,15 @@ impl GrpcClient {
             .map(|_| Arc::new(Connection::new(Arc::clone(&dialer))))
             .collect();
         let compression = config.compression;
-        Ok(Self(Arc::new(Client { dialer, connections, patience, targets, headers, compression })))
+        Ok(Self(Arc::new(Client {
+            dialer,
+            connections,
+            patience,
+            targets,
+            headers,
+            auth,
+            compression,
+        })))
     }
 
     /// Where it sends to.
@@ -98,7 +124,7 @@ impl GrpcClient {
         let message = message.expect("an empty message is not too large");
         let connection = self.0.least_loaded();
         connection.retry_now();
-        let probing = self.0.call(connection, Patience::FailFast, Signal::Traces, message);
+        let probing = self.0.call(connection, Patience::FailFast, &empty, message);
         match tokio::time::timeout(timeout, probing).await {
             Ok(Ok(_)) => Ok(()),
             // It has another signal's service only, but it serves.
@@ -119,17 +145,15 @@ impl GrpcClient {
     /// [`Rejected`] with the batches, which are joined then.
     ///
     /// # Panics
-    /// When there is no batch, or the signals differ.
+    /// When there is no batch, or they differ in signal or metadata.
     pub async fn send_all(&self, batches: Vec<Batch>) -> Result<Delivered, Rejected> {
-        let first = batches.first().expect("at least one batch is to be sent");
-        let signal = first.signal();
-        assert!(batches.iter().all(|batch| batch.signal() == signal), "all are of one signal");
-        let mut parts = batches.iter().map(|batch| batch.bytes().clone());
-        let first = parts.next().unwrap_or_default();
-        let sent = self.0.export(signal, first, parts).await;
+        let (first, rest) = batches.split_first().expect("at least one batch is to be sent");
+        let is_like =
+            |other: &Batch| first.signal() == other.signal() && first.same_metadata(other);
+        assert!(rest.iter().all(is_like), "only like batches can be one request");
+        let sent = self.0.export(first, rest.iter().map(|batch| batch.bytes().clone())).await;
         sent.map_err(|failed| {
-            let batch = Batch::concat_all(batches).unwrap_or_else(|| Batch::empty(signal));
-            failed.rejected(batch)
+            failed.rejected(Batch::concat_all(batches).expect("at least one batch was sent"))
         })
     }
 }
@@ -143,21 +167,21 @@ impl fmt::Debug for GrpcClient {
 #[async_trait]
 impl Sender for GrpcClient {
     async fn send(&self, batch: Batch) -> Result<Delivered, Rejected> {
-        let sent = self.0.export(batch.signal(), batch.bytes().clone(), []).await;
+        let sent = self.0.export(&batch, []).await;
         sent.map_err(|failed| failed.rejected(batch))
     }
 }
 
 impl Client {
+    /// Sends `batch` and the bytes of others like it.
     async fn export(
         &self,
-        signal: Signal,
-        first: Bytes,
+        batch: &Batch,
         rest: impl IntoIterator<Item = Bytes>,
     ) -> Result<Delivered, Failed> {
-        let message = Message::new(self.compression, first, rest)
+        let message = Message::new(self.compression, batch.bytes().clone(), rest)
             .map_err(|error| Failed::Unmade(format!("the batch could not be encoded: {error}")))?;
-        let answer = self.call(self.least_loaded(), self.patience, signal, message).await?;
+        let answer = self.call(self.least_loaded(), self.patience, batch, message).await?;
         Ok(crate::otlp::read_answer(&answer))
     }
 
@@ -165,17 +189,21 @@ impl Client {
         &self,
         connection: &Arc<Connection>,
         patience: Patience,
-        signal: Signal,
+        like: &Batch,
         message: Message,
     ) -> Result<Bytes, Failed> {
+        let mut headers = self.headers.clone();
+        if let Some(auth) = &self.auth {
+            auth.sign(like.metadata().map(|of| &**of), &mut headers).map_err(Failed::Unsigned)?;
+        }
         // Until the answer is read.
         let _in_flight = connection.begin();
         let make = || {
             let mut request = Request::new(Outgoing::new(message.clone()));
             *request.method_mut() = Method::POST;
             *request.version_mut() = Version::HTTP_2;
-            *request.uri_mut() = self.targets[&signal].clone();
-            *request.headers_mut() = self.headers.clone();
+            *request.uri_mut() = self.targets[&like.signal()].clone();
+            *request.headers_mut() = headers.clone();
             request
         };
         let response = connection.call(patience, make).await.map_err(Failed::Call)?;
@@ -197,6 +225,8 @@ impl Failed {
     fn rejected(self, batch: Batch) -> Rejected {
         match self {
             Failed::Unmade(reason) => Rejected::permanent(batch, reason),
+            // Credentials may come, as a file that is not written yet.
+            Failed::Unsigned(reason) => Rejected::retryable(batch, reason),
             Failed::Call(CallError::Connect(error)) => status::connection_failed(batch, &error),
             Failed::Call(CallError::Unsent(error)) => {
                 status::connection_failed(batch, &error).reached(Reached::Nobody)

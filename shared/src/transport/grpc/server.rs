@@ -170,6 +170,8 @@ impl Exporting {
             self.intake.refuse(Refusal::Unsupported);
             return Err(status::unknown_method(path));
         };
+        let metadata = self.intake.admit(&request).await;
+        let metadata = metadata.map_err(|error| status::unauthenticated(&error))?;
         let message = match tokio::time::timeout(self.message_timeout, self.read(request)).await {
             Ok(message) => message,
             Err(_) => Err(Unread::Timeout),
@@ -179,7 +181,7 @@ impl Exporting {
             unread.to_grpc()
         })?;
         guard.received();
-        self.intake.take(signal, message).await.map_err(|turned| match turned {
+        self.intake.take(signal, message, metadata).await.map_err(|turned| match turned {
             Turned::Malformed(malformed) => status::malformed(&malformed),
             Turned::Rejected(rejected) => status::to_grpc(&rejected),
         })

@@ -17,13 +17,14 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
+use crate::auth::ClientAuth;
 use crate::batch::Batch;
 use crate::clock;
 use crate::config::{Compression, Endpoint, HttpClientConfig};
 use crate::consumer::Rejected;
 use crate::otlp::{Encoding, read_answer};
 use crate::queue::{Delivered, Sender};
-use crate::service::BuildError;
+use crate::service::{BuildError, Commons};
 use crate::transport::compression::{compress, content_encoding};
 use crate::transport::connect::{ConnectError, connect};
 use crate::transport::status;
@@ -39,6 +40,7 @@ pub struct HttpClient {
     client: Client<Connector, Full<Bytes>>,
     url: Uri,
     headers: HeaderMap,
+    auth: Option<Arc<dyn ClientAuth>>,
     encoding: Encoding,
     compression: Compression,
 }
@@ -47,11 +49,12 @@ impl HttpClient {
     /// A client of `url`, which may be another one than the settings'. Does not connect.
     ///
     /// # Errors
-    /// When the URL cannot be read or a TLS file is unusable.
+    /// When the URL cannot be read, a TLS file is unusable or the authenticator is not there.
     pub fn new(
         config: &HttpClientConfig,
         url: &str,
         encoding: Encoding,
+        commons: &Commons,
     ) -> Result<Self, BuildError> {
         let url: Uri = url.parse().map_err(|error| {
             BuildError::new(format!("{url:?} is not a URL such as https://host:4318: {error}"))
@@ -74,7 +77,11 @@ impl HttpClient {
             .build(Connector { tls });
         let compression = config.compression;
         let headers = headers(config, encoding);
-        Ok(Self { client, url, headers, encoding, compression })
+        let auth = match config.auth.authenticator() {
+            None => None,
+            Some(id) => Some(commons.client_auth(id)?),
+        };
+        Ok(Self { client, url, headers, auth, encoding, compression })
     }
 
     async fn export(&self, batch: Batch) -> Result<Delivered, Rejected> {
@@ -89,6 +96,11 @@ impl HttpClient {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some(auth) = &self.auth
+            && let Err(reason) = auth.sign(batch.metadata().map(|of| &**of), request.headers_mut())
+        {
+            return Err(Rejected::retryable(batch, reason));
+        }
         let (parts, body) = match self.client.request(request).await {
             Ok(answer) => answer.into_parts(),
             Err(error) => return Err(status::connection_failed(batch, &error)),

@@ -193,6 +193,7 @@ impl Exporting {
         encoding: Encoding,
         guard: &mut RequestGuard,
     ) -> Result<(), Failure> {
+        let metadata = self.intake.admit(&request).await.map_err(|error| Failure::from(&error))?;
         let body = self.read(request).await.map_err(|unread| {
             self.intake.refuse(Refusal::from(&unread));
             Failure::from(&unread)
@@ -207,7 +208,7 @@ impl Exporting {
                 })?
                 .into(),
         };
-        self.intake.take(signal, message).await.map_err(|turned| match turned {
+        self.intake.take(signal, message, metadata).await.map_err(|turned| match turned {
             Turned::Malformed(malformed) => Failure::from(&malformed),
             Turned::Rejected(rejected) => status::http_failure(&rejected),
         })

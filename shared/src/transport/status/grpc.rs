@@ -6,6 +6,7 @@ use ::http::{HeaderValue, Response};
 use tonic::{Code, Status};
 
 use super::{Unread, is_retryable, permanent_code, retry_delay, status_message};
+use crate::auth::Unauthenticated;
 use crate::batch::Batch;
 use crate::consumer::{Reached, Rejected, RejectedKind};
 use crate::wire::Malformed;
@@ -34,6 +35,11 @@ pub fn malformed(malformed: &Malformed) -> Status {
 pub fn unknown_method(path: &str) -> Status {
     let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     Status::new(Code::Unimplemented, format!("unknown service or method of {service:?}"))
+}
+
+/// The status for a request whose sender is not let in.
+pub fn unauthenticated(unauthenticated: &Unauthenticated) -> Status {
+    Status::new(Code::Unauthenticated, unauthenticated.to_string())
 }
 
 /// The answer to what is not gRPC at all.

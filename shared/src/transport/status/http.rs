@@ -7,6 +7,7 @@ use ::http::{HeaderMap, StatusCode, header};
 use tonic::Code;
 
 use super::{Unread, permanent_code, status_message};
+use crate::auth::Unauthenticated;
 use crate::batch::Batch;
 use crate::consumer::{Reached, Rejected, RejectedKind};
 use crate::wire::{Fields, Malformed, Value};
@@ -76,6 +77,12 @@ fn status_of(code: Code) -> StatusCode {
 impl From<&Malformed> for Failure {
     fn from(malformed: &Malformed) -> Self {
         Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, malformed.to_string())
+    }
+}
+
+impl From<&Unauthenticated> for Failure {
+    fn from(unauthenticated: &Unauthenticated) -> Self {
+        Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, unauthenticated.to_string())
     }
 }
 

@@ -6,6 +6,7 @@
 //! | refused, retryable | UNAVAILABLE, `RetryInfo` if a delay is known | 503, `Retry-After` |
 //! | permanent | the peer's code, else INTERNAL | by that code |
 //! | not an export request | `INVALID_ARGUMENT` | 400 |
+//! | sender not let in | UNAUTHENTICATED | 401 |
 //! | above the size limit | `RESOURCE_EXHAUSTED` without `RetryInfo` | 413 |
 //!
 //! Source: collector receiver/otlpreceiver/internal/errors, exporter/otlpexporter/otlp.go.
@@ -22,7 +23,7 @@ use std::time::Duration;
 use tonic::Code;
 
 pub(super) use self::grpc::{answer_is_not_grpc, answer_too_large, is_ok, is_unknown_method};
-pub use self::grpc::{from_grpc, malformed, not_grpc, to_grpc, unknown_method};
+pub use self::grpc::{from_grpc, malformed, not_grpc, to_grpc, unauthenticated, unknown_method};
 pub use self::http::{
     Failure, from_http, http_failure, not_found, wrong_content_type, wrong_method,
 };

@@ -1,0 +1,65 @@
+//! What authenticators do for clients and servers; the extensions that do it are in
+//! [`extension`](crate::extension).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::HeaderMap;
+
+use crate::metadata::{Attributes, Metadata};
+
+/// Signs requests that go out.
+pub trait ClientAuth: Send + Sync {
+    /// Sets headers of a request for a batch that came with `metadata`.
+    ///
+    /// # Errors
+    /// Why it cannot; names no secret.
+    fn sign(&self, metadata: Option<&Metadata>, headers: &mut HeaderMap) -> Result<(), String>;
+
+    /// Whether gRPC must not carry these headers in plain text.
+    fn needs_tls(&self) -> bool;
+}
+
+/// Checks who sends requests that come in.
+#[async_trait]
+pub trait ServerAuth: Send + Sync {
+    /// Checks the headers of a request, and says what is known of its sender.
+    ///
+    /// # Errors
+    /// Why it is turned away.
+    async fn check(&self, headers: &HeaderMap) -> Result<Attributes, Unauthenticated>;
+}
+
+/// Why a request is turned away; for its sender, so it names no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unauthenticated(pub Cow<'static, str>);
+
+/// What an extension can do of both.
+#[derive(Clone, Default)]
+pub struct Authenticator {
+    /// For clients.
+    pub client: Option<Arc<dyn ClientAuth>>,
+    /// For servers.
+    pub server: Option<Arc<dyn ServerAuth>>,
+}
+
+/// The two kinds of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Signs requests.
+    Client,
+    /// Checks requests.
+    Server,
+}
+
+impl Side {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Server => "server",
+        }
+    }
+}
