@@ -72,6 +72,19 @@ impl Report {
         self.failures
     }
 
+    /// The claims that do not hold.
+    pub fn failed(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Check(false, claim, _) => Some(claim.as_str()),
+            _ => None,
+        })
+    }
+
+    /// All of it, without colours.
+    pub fn text(&self) -> String {
+        self.render(false)
+    }
+
     /// Writes it to standard output.
     pub fn print(&self) {
         let text = self.render(std::io::stdout().is_terminal());
@@ -181,10 +194,11 @@ mod tests {
         report.check_equal("all arrived", 12, 12);
         report.check_equal("none twice", 1, 0);
         assert_eq!(
-            report.render(false),
+            report.text(),
             "\nLoad\n  spans     12  in all\n  requests   3\n  \
              ok      all arrived  12\n  FAILED  none twice   1, not 0\n"
         );
+        assert_eq!(report.failed().collect::<Vec<_>>(), ["none twice"]);
         assert!(!report.holds());
     }
 }

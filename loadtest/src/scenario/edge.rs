@@ -10,15 +10,12 @@ const REFUSED: &str = "otelcol_receiver_refused_spans";
 const SENT: &str = "otelcol_exporter_sent_spans";
 const FAILED: &str = "otelcol_exporter_send_failed_spans";
 /// Spans that never came as far as an attempt.
-const NOT_ADMITTED: &[&str] = &[
-    "otelcol_exporter_enqueue_failed_spans",
-    "otelcol_processor_memory_limiter_refused_spans",
-    "otelcol_loadbalancer_not_admitted_spans",
-];
-/// Requests that an exporter has not answered for.
+const NOT_ADMITTED: &[&str] =
+    &["otelcol_exporter_enqueue_failed_spans", "otelcol_processor_memory_limiter_refused_spans"];
+/// What an exporter has not answered for, in several units: all are 0 when it holds nothing.
 const HELD: &[&str] = &["otelcol_exporter_queue_size", "otelcol_exporter_in_flight_requests"];
 /// Items that were sent again though it is not known whether the first attempt delivered them.
-const POSSIBLE_DUPLICATES: &str = "otelcol_loadbalancer_possible_duplicates";
+const POSSIBLE_DUPLICATES: &str = "otelcol_loadbalancer_possible_duplicate_items";
 
 /// Counters of all edges, once they hold nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,7 +25,7 @@ pub(super) struct EdgeTotals {
     pub(super) sent: u64,
     pub(super) failed: u64,
     pub(super) not_admitted: u64,
-    /// In requests.
+    /// 0 if nothing is held.
     pub(super) held: u64,
     /// None if this edge does not count them.
     pub(super) possible_duplicates: Option<u64>,

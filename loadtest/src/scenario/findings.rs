@@ -238,13 +238,6 @@ impl Findings {
         }
     }
 
-    /// Every claim that does not hold, with the whole report; empty when all hold.
-    pub fn complaint(&self) -> String {
-        let mut report = Report::new();
-        self.report(&mut report);
-        if report.holds() { String::new() } else { format!("{report:#?}") }
-    }
-
     /// All figures.
     pub fn json(&self, holds: bool) -> serde_json::Value {
         let (client, delivery, edge) = (&self.client, &self.delivery, &self.edge);

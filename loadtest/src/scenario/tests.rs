@@ -33,9 +33,9 @@ fn complaint(scenario: Scenario, retries: u32, records: &[Vec<Entry>; 2]) -> Str
         clean_exit: true,
         phases: [0, 100 * SECOND, 200 * SECOND],
     });
-    let complaint = findings.complaint();
-    let failed = complaint.split("Check(").filter(|check| check.contains("false"));
-    failed.filter_map(|check| check.split('"').nth(1)).collect::<Vec<_>>().join("; ")
+    let mut report = Report::new();
+    findings.report(&mut report);
+    report.failed().collect::<Vec<_>>().join("; ")
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use loadtest::report::Report;
 use loadtest::scenario::{Mode, Options, Scenario, run};
 
 use crate::common::binaries;
@@ -37,13 +38,24 @@ async fn check(scenario: Scenario, settings: &[&str]) {
     let (direct, queued) =
         tokio::join!(run(scenario, Mode::EndToEnd, &direct), run(scenario, Mode::Queue, &queued));
     for findings in [direct, queued] {
-        let complaint = findings.unwrap().complaint();
-        assert!(complaint.is_empty(), "{complaint}");
+        let mut report = Report::new();
+        findings.unwrap().report(&mut report);
+        assert!(report.holds(), "{}", report.text());
     }
 }
 
 /// Shorter than the short faults, so that they outlast an attempt.
 const IMPATIENT: &str = "exporters::loadbalancing::protocol::otlp::timeout=1s";
+
+#[tokio::test]
+async fn an_edge_that_gives_up_what_it_acknowledged_is_found_out() {
+    let no_retry = "exporters::loadbalancing::protocol::otlp::retry_on_failure::enabled=false";
+    let options = options(&[no_retry]).await;
+    let mut report = Report::new();
+    run(Scenario::Unavailable, Mode::Queue, &options).await.unwrap().report(&mut report);
+    let failed: Vec<_> = report.failed().collect();
+    assert_eq!(failed, ["acknowledged spans that are lost"], "{}", report.text());
+}
 
 #[tokio::test]
 async fn a_killed_backend_loses_nothing_that_was_acknowledged() {
@@ -112,7 +124,8 @@ async fn three_hundred_backends_get_everything_once() {
 
 #[tokio::test]
 async fn five_backends_become_eight_and_three_without_loss() {
-    check(Scenario::Scale, &[]).await;
+    // From 8 to 3 is a large shrink, which waits.
+    check(Scenario::Scale, &["exporters::loadbalancing::resolver::dns::shrink_hold=1s"]).await;
 }
 
 #[tokio::test]
