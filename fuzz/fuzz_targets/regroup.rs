@@ -8,4 +8,7 @@ mod oracle;
 #[path = "../../shared/tests/wire_properties/properties.rs"]
 mod properties;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::regrouped(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    properties::regrouped(bytes);
+    properties::regrouped_by_point(bytes);
+});

@@ -96,6 +96,22 @@ proptest! {
     }
 
     #[test]
+    fn metrics_cut_by_point_keep_every_point_as_others_decode_it((_, bytes) in requests(Signal::Metrics)) {
+        properties::regrouped_by_point(&bytes);
+        let batch = Batch::parse(Signal::Metrics, bytes.into()).unwrap();
+        let mut points = Vec::new();
+        for (_, part) in batch.regroup_points(&mut properties::ByLength) {
+            let decoded = Request::decode(Signal::Metrics, part.bytes()).unwrap();
+            prop_assert_eq!(decoded.items(), part.items());
+            points.extend(decoded.points());
+        }
+        let mut expected = Request::decode(Signal::Metrics, batch.bytes()).unwrap().points();
+        points.sort();
+        expected.sort();
+        prop_assert_eq!(points, expected);
+    }
+
+    #[test]
     fn parts_are_decoded_by_others((signal, request, bytes) in any_requests()) {
         let batch = Batch::parse(signal, bytes.into()).unwrap();
         let parts = batch.regroup(|record| batch.trace_id(record).first().copied());
@@ -132,6 +148,7 @@ proptest! {
         }
         properties::check_and_read(&bytes);
         properties::regrouped(&bytes);
+        properties::regrouped_by_point(&bytes);
         properties::json_both_ways(&bytes);
     }
 
@@ -139,6 +156,7 @@ proptest! {
     fn arbitrary_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..200)) {
         properties::check_and_read(&bytes);
         properties::regrouped(&bytes);
+        properties::regrouped_by_point(&bytes);
         properties::json_both_ways(&bytes);
     }
 

@@ -51,6 +51,25 @@ impl Request {
         }
     }
 
+    /// Every data point with its resource, scope and metric, as text.
+    pub(crate) fn points(&self) -> Vec<String> {
+        let Request::Metrics(request) = self else { return Vec::new() };
+        let mut points = Vec::new();
+        for entry in &request.resource_metrics {
+            for scope in &entry.scope_metrics {
+                let at = format!(
+                    "{:?} {} {:?} {}",
+                    entry.resource, entry.schema_url, scope.scope, scope.schema_url
+                );
+                for metric in &scope.metrics {
+                    let (metric, of_metric) = without_points(metric.clone());
+                    points.extend(of_metric.iter().map(|point| format!("{at} {metric:?} {point}")));
+                }
+            }
+        }
+        points
+    }
+
     pub(crate) fn spans(&self) -> Vec<&Span> {
         let Request::Traces(request) = self else { return Vec::new() };
         let scopes = request.resource_spans.iter().flat_map(|entry| &entry.scope_spans);
@@ -67,4 +86,20 @@ fn data_points(metric: &Metric) -> usize {
         Some(metric::Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
         Some(metric::Data::Summary(summary)) => summary.data_points.len(),
     }
+}
+
+/// A metric without its data points, and those as text.
+fn without_points(mut metric: Metric) -> (Metric, Vec<String>) {
+    fn take<P: std::fmt::Debug>(points: &mut Vec<P>) -> Vec<String> {
+        std::mem::take(points).iter().map(|point| format!("{point:?}")).collect()
+    }
+    let points = match &mut metric.data {
+        None => Vec::new(),
+        Some(metric::Data::Gauge(gauge)) => take(&mut gauge.data_points),
+        Some(metric::Data::Sum(sum)) => take(&mut sum.data_points),
+        Some(metric::Data::Histogram(histogram)) => take(&mut histogram.data_points),
+        Some(metric::Data::ExponentialHistogram(histogram)) => take(&mut histogram.data_points),
+        Some(metric::Data::Summary(summary)) => take(&mut summary.data_points),
+    };
+    (metric, points)
 }

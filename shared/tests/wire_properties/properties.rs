@@ -8,8 +8,9 @@ use shared::wire::metric::{
 };
 use shared::wire::span::trace_id;
 use shared::wire::{
-    AnyValue, Attributes, DataKind, Fields, Layout, LogRecord, Malformed, Metric, Span, Value,
-    check, count, json, regroup, regroup_indexed, regroup_resources, resources,
+    AnyValue, Attributes, DataKind, Fields, Grouping, Layout, LogRecord, Malformed, Metric, Span,
+    Temporality, Value, check, count, json, regroup, regroup_indexed, regroup_points,
+    regroup_resources, resources,
 };
 
 use crate::oracle::Request;
@@ -61,6 +62,40 @@ pub(crate) fn regrouped(bytes: &[u8]) {
     let by_resource = regroup_resources(bytes, |entry| entry.content.len() % 3);
     let parts = by_resource.into_iter().map(|part| (part.request, part.records));
     every_record_is_kept(bytes, &parts.collect::<Vec<_>>());
+}
+
+/// Groups data points by their length.
+pub(crate) struct ByLength;
+
+impl<'a> Grouping<'a> for ByLength {
+    fn group(&mut self, point: &'a [u8]) -> usize {
+        point.len() % 3
+    }
+}
+
+/// Every data point is in exactly one part, with its own bytes and all of its metric, scope and
+/// resource; parts of a request are requests.
+pub(crate) fn regrouped_by_point(bytes: &[u8]) {
+    let parts = regroup_points(bytes, &mut ByLength);
+    let mut kept = Vec::new();
+    for part in &parts {
+        assert_eq!(part.request.len(), part.request.capacity());
+        let rows = point_rows(&part.request);
+        assert!(rows.iter().all(|row| row.point.len() % 3 == part.key));
+        assert_eq!(
+            (rows.len(), count(Signal::Metrics, &part.request)),
+            (part.records, part.records)
+        );
+        assert!(part.records > 0);
+        if check(Signal::Metrics, bytes).is_ok() {
+            assert!(check(Signal::Metrics, &part.request).is_ok());
+        }
+        kept.extend(rows);
+    }
+    let mut expected = point_rows(bytes);
+    kept.sort();
+    expected.sort();
+    assert_eq!(kept, expected);
 }
 
 /// What is read from JSON is a request, and writing it comes to a rest; a request is written as
@@ -139,6 +174,38 @@ struct Row<'a> {
     resource: Vec<&'a [u8]>,
     scope: Vec<&'a [u8]>,
     record: &'a [u8],
+}
+
+/// A data point with what it must not lose.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PointRow<'a> {
+    resource: Vec<&'a [u8]>,
+    scope: Vec<&'a [u8]>,
+    /// The fields of the metric that are not data.
+    metric: Vec<&'a [u8]>,
+    data: (Option<u32>, u64, bool),
+    point: &'a [u8],
+}
+
+fn point_rows(request: &[u8]) -> Vec<PointRow<'_>> {
+    let mut points = Vec::new();
+    for Row { resource, scope, record } in rows(request) {
+        let metric = Metric::read(record);
+        let is_data = |number, value: Value<'_>| {
+            matches!(number, 5 | 7 | 9 | 10 | 11) && value.bytes().is_some()
+        };
+        let fields = Fields::new(record).filter(|field| !is_data(field.number, field.value));
+        let fields: Vec<_> = fields.map(|field| field.raw).collect();
+        let temporality = Temporality::number(metric.temporality);
+        points.extend(metric.points().map(|point| PointRow {
+            resource: resource.clone(),
+            scope: scope.clone(),
+            metric: fields.clone(),
+            data: (metric.kind.map(DataKind::field), temporality, metric.monotonic),
+            point,
+        }));
+    }
+    points
 }
 
 fn rows(request: &[u8]) -> Vec<Row<'_>> {
