@@ -58,6 +58,15 @@ pub struct Ring {
     digest: u64,
 }
 
+/// Where a key falls on a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The key's hash: 64 bits with our ring, 32 with the Collector's.
+    pub hash: u64,
+    /// The slot that this hash leads to.
+    pub slot: usize,
+}
+
 impl Ring {
     /// The ring of a set of endpoints; order and duplicates do not matter.
     ///
@@ -85,11 +94,37 @@ impl Ring {
     /// The index in [`Ring::endpoints`] of the owner of `key`; `None` if there is no endpoint.
     #[inline]
     pub fn owner(&self, key: &[u8]) -> Option<usize> {
-        let slot = match self.hash {
-            RingHash::Xxh3 => xxh3_64(key) >> (u64::BITS - SLOT_BITS),
-            RingHash::OtelcolV0_156 => u64::from(otelcol::slot(key)),
-        };
-        usize::try_from(slot).ok().and_then(|slot| self.owners.get(slot)).copied().map(usize::from)
+        self.owners.get(self.place(key).slot).copied().map(usize::from)
+    }
+
+    /// Where `key` falls, whoever has that slot.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a slot is far below 2^32")]
+    pub fn place(&self, key: &[u8]) -> Place {
+        match self.hash {
+            RingHash::Xxh3 => {
+                let hash = xxh3_64(key);
+                Place { hash, slot: (hash >> (u64::BITS - SLOT_BITS)) as usize }
+            }
+            RingHash::OtelcolV0_156 => {
+                let hash = otelcol::hash(key);
+                Place { hash: hash.into(), slot: otelcol::slot(hash) as usize }
+            }
+        }
+    }
+
+    /// How many slots each endpoint has, in the order of [`Ring::endpoints`].
+    pub fn slots_of_each(&self) -> Vec<usize> {
+        let mut slots = vec![0; self.endpoints.len()];
+        for owner in &self.owners {
+            slots[usize::from(*owner)] += 1;
+        }
+        slots
+    }
+
+    /// How many slots there are; none if there is no endpoint.
+    pub fn slots(&self) -> usize {
+        self.owners.len()
     }
 
     /// The endpoints as they were given, sorted by the names that are hashed.

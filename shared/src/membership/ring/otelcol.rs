@@ -11,10 +11,16 @@ const POINTS: u32 = 100;
 /// A point whose slot is taken tries the next ones; after as many as this it is left out.
 const PROBES: u32 = 10;
 
-/// The slot of `key`.
+/// The hash of `key`.
 #[inline]
-pub(super) fn slot(key: &[u8]) -> u32 {
-    crc32(&[key]) % SLOTS
+pub(super) fn hash(key: &[u8]) -> u32 {
+    crc32(&[key])
+}
+
+/// The slot of a key with this hash.
+#[inline]
+pub(super) fn slot(hash: u32) -> u32 {
+    hash % SLOTS
 }
 
 /// The owner of each slot. `names` must be sorted and not be empty: on a collision the point of

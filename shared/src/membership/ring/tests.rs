@@ -214,3 +214,20 @@ fn published_vectors_of_the_collectors_ring_hold() {
         check(&b, text.as_bytes(), in_b);
     }
 }
+
+#[test]
+fn a_key_goes_to_the_endpoint_that_has_its_slot() {
+    for (hash, slots) in [(RingHash::Xxh3, SLOTS), (RingHash::OtelcolV0_156, 36_000)] {
+        let ring = Ring::new(hash, addresses(5));
+        assert_eq!(ring.slots(), slots);
+        assert_eq!(ring.slots_of_each().iter().sum::<usize>(), slots);
+        for key in [&b"a"[..], b"", b"0123456789abcdef"] {
+            let owner = usize::from(ring.owners[ring.place(key).slot]);
+            assert_eq!(ring.owner(key), Some(owner));
+        }
+        let none = Ring::new(hash, []);
+        assert_eq!((none.slots(), none.slots_of_each(), none.owner(b"a")), (0, vec![], None));
+    }
+    let ring = Ring::new(RingHash::OtelcolV0_156, addresses(5));
+    assert_eq!(ring.place(b"checkout"), Place { hash: 0xaf38_2d4e, slot: 6414 });
+}
