@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::metadata::Metadata;
+use crate::wire::regroup::entries::EntryPlan;
 use crate::wire::regroup::points::Points;
-use crate::wire::regroup::{Cut, EntryPlan, Plan, Whole};
+use crate::wire::regroup::{Cut, Plan, Whole};
 use crate::wire::{self, Checked, Grouping, Layout, Malformed, Part, ResourceEntry, Signal};
 
 /// One OTLP export request in wire form. Framing checked; clones share bytes.
