@@ -22,5 +22,6 @@ fn main() -> ExitCode {
         about: env!("CARGO_PKG_DESCRIPTION"),
         registry: components::registry(),
         descriptors: components::descriptors(),
+        commands: Vec::new(),
     })
 }

@@ -1,5 +1,6 @@
 //! `edge`: the stateless tier. Receives OTLP and routes every record to its backend.
 
+mod commands;
 mod components;
 mod loadbalancing;
 
@@ -19,5 +20,6 @@ fn main() -> ExitCode {
         about: env!("CARGO_PKG_DESCRIPTION"),
         registry: components::registry(),
         descriptors: components::descriptors(),
+        commands: commands::all(),
     })
 }

@@ -29,6 +29,7 @@ mod ticket;
 
 pub(crate) use config::LoadBalancingConfig;
 pub(crate) use metrics::DESCRIPTORS;
+pub(crate) use routing_key::RoutingKey;
 
 use std::sync::Arc;
 use std::time::Instant;

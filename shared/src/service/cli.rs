@@ -7,12 +7,14 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
+use super::command::{Failure, Loaded, TierCommand, WRONG_USAGE};
 use super::factory::Kind;
 use super::model::Model;
 use super::registry::Registry;
@@ -22,9 +24,6 @@ use crate::clock;
 use crate::config::{Document, Problems, Process, print, units};
 use crate::telemetry::Identity;
 use crate::telemetry::metrics::Descriptor;
-
-/// `EX_USAGE` of sysexits.h.
-const WRONG_USAGE: u8 = 64;
 
 /// Gates of the Collector that are accepted, so that a command line moves over. None changes
 /// anything here.
@@ -52,6 +51,8 @@ pub struct App {
     pub registry: Registry,
     /// The metrics of its components.
     pub descriptors: Vec<&'static [Descriptor]>,
+    /// Its subcommands beside those that all have.
+    pub commands: Vec<TierCommand>,
 }
 
 #[derive(Debug, Parser)]
@@ -136,9 +137,9 @@ fn gate(text: &str) -> Result<String, String> {
 
 /// Runs a binary until it is done or told to stop.
 pub fn main(app: &App) -> ExitCode {
-    let matches = command(app).try_get_matches();
-    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
-        Ok(arguments) => arguments,
+    let outcome = match command(app).try_get_matches().and_then(|matches| parse(app, &matches)) {
+        Ok(Asked::OfAll(arguments)) => obey(app, &arguments),
+        Ok(Asked::OfTier(command, sources, own)) => obey_tier(app, command, &sources, &own),
         Err(error) => {
             let shown = error.print();
             return match shown.is_ok() && !error.use_stderr() {
@@ -146,16 +147,6 @@ pub fn main(app: &App) -> ExitCode {
                 false => ExitCode::from(WRONG_USAGE),
             };
         }
-    };
-    let outcome = match &arguments.command {
-        None => run(app, &arguments),
-        Some(Command::Validate) => {
-            load(app, &arguments.sources).and_then(|document| read(app, document)).map(drop)
-        }
-        Some(Command::PrintConfig { format, mode, validate }) => {
-            print_config(app, &arguments.sources, *format, *mode, *validate)
-        }
-        Some(Command::Components) => show(&components(app)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -167,11 +158,51 @@ pub fn main(app: &App) -> ExitCode {
     }
 }
 
-/// Why a command did not succeed.
-struct Failure {
-    code: u8,
-    /// For stderr; empty when it was logged.
-    text: String,
+/// What a command line asks for.
+enum Asked<'a> {
+    OfAll(Arguments),
+    OfTier(&'a TierCommand, Sources, ArgMatches),
+}
+
+fn parse<'a>(app: &'a App, matches: &ArgMatches) -> Result<Asked<'a>, clap::Error> {
+    for command in &app.commands {
+        if let Some(own) = matches.subcommand_matches((command.define)().get_name()) {
+            let sources = Sources::from_arg_matches(matches)?;
+            return Ok(Asked::OfTier(command, sources, own.clone()));
+        }
+    }
+    Arguments::from_arg_matches(matches).map(Asked::OfAll)
+}
+
+/// Does what all binaries do.
+fn obey(app: &App, arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        None => run(app, arguments),
+        Some(Command::Validate) => {
+            load(app, &arguments.sources).and_then(|document| read(app, document)).map(drop)
+        }
+        Some(Command::PrintConfig { format, mode, validate }) => {
+            print_config(app, &arguments.sources, *format, *mode, *validate)
+        }
+        Some(Command::Components) => show(&components(app)),
+    }
+}
+
+/// Does what only this binary does.
+fn obey_tier(
+    app: &App,
+    command: &TierCommand,
+    sources: &Sources,
+    own: &ArgMatches,
+) -> Result<(), Failure> {
+    let document = load(app, sources)?;
+    let root = Arc::clone(&document.root);
+    let loaded = Loaded { root, model: read(app, document)? };
+    let text = (command.run)(&loaded, own).map_err(|Failure { code, text }| Failure {
+        code,
+        text: format!("{}: {text}\n", app.name),
+    })?;
+    show(&text)
 }
 
 fn command(app: &App) -> clap::Command {
@@ -187,7 +218,12 @@ fn command(app: &App) -> clap::Command {
   {name} print-config --config {name}.yaml --format json
       See what is left after merging and replacing ${{env:NAME:-default}}"
     );
-    Arguments::command().name(name).version(app.version).about(app.about).after_help(examples)
+    Arguments::command()
+        .name(name)
+        .version(app.version)
+        .about(app.about)
+        .after_help(examples)
+        .subcommands(app.commands.iter().map(|command| (command.define)()))
 }
 
 fn load(app: &App, sources: &Sources) -> Result<Document, Failure> {

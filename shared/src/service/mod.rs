@@ -3,7 +3,8 @@
 //! In reading order: [`factory`] says what a component must be able to do, [`commons`] what those
 //! of a process share; [`registry`] lists those that a binary knows; [`model`] reads a
 //! configuration into components and pipelines; `graph` builds them; [`run`] starts and stops the
-//! whole; [`cli`] is the command line.
+//! whole; [`cli`] is the command line,
+//! [`command`] what a tier adds to it.
 
 pub mod commons;
 pub mod factory;
@@ -18,10 +19,12 @@ pub mod run;
 pub mod runtime;
 
 pub mod cli;
+pub mod command;
 
 #[cfg(test)]
 mod testing;
 
+pub use command::{Failure, Loaded, TierCommand};
 pub use commons::Commons;
 pub use factory::{
     BuildError, ComponentId, ConnectorConfig, Context, ExporterConfig, Extension, ExtensionConfig,

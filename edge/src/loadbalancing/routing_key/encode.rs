@@ -102,3 +102,70 @@ fn put_nested(key: &mut Vec<u8>, value: AnyValue<'_>, depth: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::wire::Writer;
+
+    fn bytes(value: AnyValue<'_>) -> Vec<u8> {
+        let mut key = Vec::new();
+        put_value(&mut key, value);
+        key
+    }
+
+    fn list(fill: impl Fn(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new();
+        fill(&mut writer);
+        writer.into_vec()
+    }
+
+    #[test]
+    fn no_value_is_the_beginning_of_another() {
+        let one = list(|array| array.message(1, |value| value.bytes(1, b"a")));
+        let two = list(|array| (0..2).for_each(|_| array.message(1, |value| value.bytes(1, b"a"))));
+        let map = list(|map| map.string_attribute(1, b"a", b"b"));
+        let values = [
+            AnyValue::Empty,
+            AnyValue::String(b""),
+            AnyValue::String(b"a"),
+            AnyValue::String(b"ab"),
+            AnyValue::String(b"\x01"),
+            AnyValue::Bytes(b"a"),
+            AnyValue::Bool(false),
+            AnyValue::Bool(true),
+            AnyValue::Int(0),
+            AnyValue::Int(1),
+            AnyValue::Double(0.0),
+            AnyValue::Double(1.0),
+            AnyValue::Array(&[]),
+            AnyValue::Array(&one),
+            AnyValue::Array(&two),
+            AnyValue::KeyValues(&[]),
+            AnyValue::KeyValues(&map),
+        ]
+        .map(bytes);
+        for (index, value) in values.iter().enumerate() {
+            for (other_index, other) in values.iter().enumerate() {
+                assert!(index == other_index || !other.starts_with(value), "{value:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_map_does_not_count_and_that_of_a_list_does() {
+        let ab = list(|map| [b"a", b"b"].iter().for_each(|key| map.int_attribute(1, *key, 1)));
+        let ba = list(|map| [b"b", b"a"].iter().for_each(|key| map.int_attribute(1, *key, 1)));
+        assert_eq!(bytes(AnyValue::KeyValues(&ab)), bytes(AnyValue::KeyValues(&ba)));
+        assert_ne!(bytes(AnyValue::Array(&ab)), bytes(AnyValue::Array(&ba)));
+    }
+
+    #[test]
+    fn a_value_nested_without_end_is_taken_by_its_bytes() {
+        let mut nested = Vec::new();
+        for _ in 0..2_000 {
+            nested = list(|array| array.message(1, |value| value.bytes(5, &nested)));
+        }
+        assert!(bytes(AnyValue::Array(&nested)).len() > 2_000);
+    }
+}

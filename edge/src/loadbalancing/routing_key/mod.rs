@@ -6,10 +6,11 @@
 //!
 //! In reading order: this file says which keys there are; [`cut`] cuts a batch by a key of each
 //! entry, record or data point; [`lookup`] finds the configured attributes; [`encode`] makes
-//! bytes of values.
+//! bytes of values; [`explain`] tells people.
 
 mod cut;
 mod encode;
+mod explain;
 mod lookup;
 mod otelcol;
 mod own;
@@ -162,9 +163,13 @@ impl RoutingKey {
     }
 
     /// Its name in the configuration.
-    #[cfg(test)]
     pub(crate) fn name(&self) -> &'static str {
         self.by.name()
+    }
+
+    /// The configured attributes, in their order.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &[u8]> {
+        self.names.iter().map(|name| &**name)
     }
 
     /// Cuts `batch`, which must be of the key's signal, by the owners of its records. A batch with

@@ -12,6 +12,9 @@
 //! What has no key is spread: no id or zeros for one, no service name, a resource without
 //! attributes, a metric without a name, none of the attributes.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use shared::Batch;
