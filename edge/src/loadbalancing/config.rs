@@ -124,12 +124,12 @@ impl OtlpConfig {
 const DEFAULT_CAPACITY: usize = 128 * 1024 * 1024;
 
 /// How undelivered parts are tried again while the sender waits: soon, since its own deadline is
-/// some seconds, and not for long, since it comes again by itself.
+/// some seconds. It ends when the sender goes away; a rejection would only make it send the whole
+/// request again, what was delivered included.
 fn retry_while_the_sender_waits() -> RetryConfig {
     RetryConfig {
         initial_interval: Duration::from_millis(250),
         max_interval: Duration::from_secs(5),
-        max_elapsed_time: Duration::from_secs(30),
         ..RetryConfig::default()
     }
 }
@@ -440,7 +440,7 @@ mod tests {
         let retry = config.retry();
         assert!(retry.enabled);
         assert_eq!(retry.initial_interval, Duration::from_millis(250));
-        assert_eq!(retry.max_elapsed_time, Duration::from_secs(30));
+        assert_eq!(retry.max_elapsed_time, Duration::from_secs(300));
         let admission = config.admission();
         assert!(admission.wait_for_result);
         assert_eq!((admission.capacity, admission.sizer), (DEFAULT_CAPACITY, Sizer::Bytes));

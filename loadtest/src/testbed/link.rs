@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +23,7 @@ pub enum LinkState {
 pub struct Link {
     address: SocketAddr,
     state: watch::Sender<LinkState>,
+    accepted: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -39,13 +41,19 @@ impl Link {
         })?;
         let address = listener.local_addr().map_err(|e| TestbedError::new(e.to_string()))?;
         let (state, watched) = watch::channel(LinkState::Up);
-        let task = tokio::spawn(serve(listener, destination, watched));
-        Ok(Self { address, state, task })
+        let accepted = Arc::<AtomicUsize>::default();
+        let task = tokio::spawn(serve(listener, destination, watched, Arc::clone(&accepted)));
+        Ok(Self { address, state, accepted, task })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Treats connections so from now on.
@@ -60,11 +68,17 @@ impl Drop for Link {
     }
 }
 
-async fn serve(listener: TcpListener, to: SocketAddr, state: watch::Receiver<LinkState>) {
+async fn serve(
+    listener: TcpListener,
+    to: SocketAddr,
+    state: watch::Receiver<LinkState>,
+    accepted: Arc<AtomicUsize>,
+) {
     let connections = Arc::new(tokio::sync::Semaphore::new(256));
     loop {
         let permit = Arc::clone(&connections).acquire_owned().await;
         let Ok((stream, _)) = listener.accept().await else { return };
+        accepted.fetch_add(1, Ordering::Relaxed);
         let mut state = state.clone();
         tokio::spawn(async move {
             // Held until this connection ends.

@@ -13,4 +13,5 @@ mod destinations;
 mod intake;
 mod membership;
 mod scenarios;
+mod sharing;
 mod shutdown;
