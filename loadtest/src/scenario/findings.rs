@@ -62,6 +62,9 @@ struct Delivery {
     lost: u64,
     /// Acknowledged, and rejected for good by a backend.
     rejected: u64,
+    /// Rejected for good, by the edge or by a backend, together with a poisoned span of another
+    /// request.
+    innocent: u64,
     /// Arrivals during the fault at another backend than before it.
     moved: u64,
 }
@@ -173,6 +176,7 @@ impl Findings {
 
         report.check_equal("acknowledged spans that are lost", delivery.lost, 0);
         report.check_equal("unacknowledged spans given up", client.given_up, 0);
+        report.check_equal("spans rejected for no fault of their request", delivery.innocent, 0);
         report.check_equal("duplicates though no answer was lost", delivery.needless, 0);
         report.check_equal("duplicates because a client had to send again", delivery.resent, 0);
         match edge.possible_duplicates {
@@ -276,6 +280,7 @@ impl Findings {
                 "in_doubt": delivery.in_doubt,
                 "lost": delivery.lost,
                 "rejected": delivery.rejected,
+                "innocent_rejected": delivery.innocent,
                 "moved": delivery.moved,
             },
             "edge": {
@@ -398,13 +403,18 @@ fn delivery(
     let rejected: HashSet<u64> =
         rejections.flat_map(|entry| &entry.items).map(|item| item.span).collect();
     for sent in evidence.sent {
+        let deserved =
+            evidence.scenario == Scenario::Partial || evidence.scenario.poisons(sent.spans.clone());
+        if sent.fate == Fate::Rejected && !deserved {
+            delivery.innocent += sent.spans.end - sent.spans.start;
+        }
         for span in sent.spans.clone() {
             let Some(arrivals) = arrivals.get(&span) else {
                 if matches!(sent.fate, Fate::Acknowledged(_)) {
-                    match rejected.contains(&span) {
-                        true => delivery.rejected += 1,
-                        false => delivery.lost += 1,
-                    }
+                    let was_rejected = rejected.contains(&span);
+                    delivery.rejected += u64::from(was_rejected);
+                    delivery.lost += u64::from(!was_rejected);
+                    delivery.innocent += u64::from(was_rejected && !deserved);
                 }
                 continue;
             };

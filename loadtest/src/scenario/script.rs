@@ -1,6 +1,7 @@
 //! The scenarios: what each does to the backends or to DNS, and for how long.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -50,7 +51,7 @@ pub enum Scenario {
 /// Backends that are there when a scenario begins.
 pub(super) const BACKENDS: usize = 5;
 
-/// Every thousandth span or so is poisoned, a small one in each dozen requests.
+/// One span in so many is poisoned.
 const POISONED: u64 = 997;
 
 /// One request in so many is hit, so that retries get through.
@@ -102,6 +103,12 @@ impl Scenario {
     /// Whether every key has to stay where it is.
     pub(super) fn moves_no_key(self) -> bool {
         matches!(self, Scenario::DnsFlap | Scenario::DnsEmpty | Scenario::DnsPartial)
+    }
+
+    /// Whether a backend may reject a request with these spans for good.
+    pub(super) fn poisons(self, spans: Range<u64>) -> bool {
+        self == Scenario::Poison
+            && spans.into_iter().any(|span| Fault::Poison(POISONED).poisons(span))
     }
 
     fn fault(self) -> Option<Fault> {

@@ -17,6 +17,35 @@ fn taken(request: u64, span: u64, answered: bool) -> Vec<Entry> {
     entries
 }
 
+/// What the findings of the poison scenario complain of when these spans were acknowledged, and
+/// rejected by a backend.
+fn complaint_of_rejection(spans: std::ops::Range<u64>) -> String {
+    let count = spans.end - spans.start;
+    let items = spans.clone().map(|span| SpanRef { key: sender::key_of(span), span }).collect();
+    let rejected =
+        Entry { kind: Kind::Rejected, request: 1, time_ns: 150 * SECOND, connection: 1, items };
+    let fate = Fate::Acknowledged(150 * SECOND);
+    let findings = Findings::of(&Evidence {
+        scenario: Scenario::Poison,
+        mode: Mode::Queue,
+        sent: &[Sent { spans, due_ns: 149 * SECOND, retries: 0, unanswered: 0, fate }],
+        records: &[vec![rejected]],
+        edge: EdgeTotals { accepted: count, failed: count, ..EdgeTotals::default() },
+        clean_exit: true,
+        phases: [0, 100 * SECOND, 200 * SECOND],
+    });
+    let mut report = Report::new();
+    findings.report(&mut report);
+    report.failed().collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn a_poisoned_span_takes_its_own_request_with_it_and_no_other() {
+    assert_eq!(complaint_of_rejection(990..998), "");
+    let innocent = "spans rejected for no fault of their request";
+    assert_eq!(complaint_of_rejection(998..1_006), innocent);
+}
+
 /// What the findings complain of when span 1 was acknowledged after `retries`, and this is in
 /// the records of two backends.
 fn complaint(scenario: Scenario, retries: u32, records: &[Vec<Entry>; 2]) -> String {
