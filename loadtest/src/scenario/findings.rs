@@ -5,17 +5,17 @@
 //! if its connection was reset within a second of the answer, or if the backend was killed or
 //! stopped then.
 
+mod report;
+
 use std::collections::{HashMap, HashSet};
 
 use hdrhistogram::Histogram;
-use serde_json::json;
 
 use super::Mode;
 use super::edge::EdgeTotals;
 use super::script::{BACKENDS, Scenario};
 use super::sender::{Fate, Sent, key_of};
 use crate::faulty::record::{Entry, Kind};
-use crate::report::{Report, thousands};
 
 /// An answer may be on its way for so long.
 const ON_ITS_WAY_NS: u64 = 1_000_000_000;
@@ -153,152 +153,6 @@ impl Findings {
             }
         }
     }
-
-    fn duplicates(&self) -> u64 {
-        self.delivery.duplicates.iter().sum()
-    }
-
-    /// Writes every figure, and every claim with whether it holds.
-    pub fn report(&self, report: &mut Report) {
-        let (client, delivery, edge) = (&self.client, &self.delivery, &self.edge);
-        report.section(format!("{}, {}", self.scenario.name(), self.mode.name()));
-        report.note(self.scenario.about());
-        let count = |report: &mut Report, label: &str, number: u64, note: String| {
-            report.row(label, thousands(number), note);
-        };
-        count(report, "spans sent", client.spans, format!("{} retries", thousands(client.retries)));
-        count(report, "acknowledged", client.acknowledged, String::new());
-        let refused = format!("and {} given up", thousands(client.given_up));
-        count(report, "rejected for good", client.rejected, refused);
-        count(report, "delivered once", delivery.once, String::new());
-        count(report, "duplicates", self.duplicates(), format!("{:?}", delivery.duplicates));
-        self.report_latency(report);
-
-        report.check_equal("acknowledged spans that are lost", delivery.lost, 0);
-        report.check_equal("unacknowledged spans given up", client.given_up, 0);
-        report.check_equal("spans rejected for no fault of their request", delivery.innocent, 0);
-        report.check_equal("duplicates though no answer was lost", delivery.needless, 0);
-        report.check_equal("duplicates because a client had to send again", delivery.resent, 0);
-        match edge.possible_duplicates {
-            None => report.note("this edge does not count possible duplicates"),
-            Some(possible) => {
-                let figures = format!("{} ≤ {}", thousands(self.duplicates()), thousands(possible));
-                report.check(
-                    self.duplicates() <= possible,
-                    "the edges count them as possible duplicates",
-                    figures,
-                );
-            }
-        }
-        report.check(edge.adds_up() && edge.held == 0, "the edges' counters add up", edge.sum());
-        let certain = delivery.arrivals - delivery.in_doubt;
-        report.check(
-            (certain..=delivery.arrivals).contains(&edge.sent),
-            "sent by the edges, arrived at the backends",
-            format!(
-                "{} of {}, {} in doubt",
-                thousands(edge.sent),
-                thousands(delivery.arrivals),
-                thousands(delivery.in_doubt)
-            ),
-        );
-        report.check(
-            delivery.rejected <= edge.failed,
-            "acknowledged spans that a backend rejected count as failed",
-            format!("{} ≤ {}", thousands(delivery.rejected), thousands(edge.failed)),
-        );
-        if self.scenario.moves_no_key() {
-            report.check_equal("spans that left their key's backend", delivery.moved, 0);
-        }
-        report.check(self.clean_exit, "the edges stop cleanly", "");
-    }
-
-    fn report_latency(&self, report: &mut Report) {
-        for (label, latency) in [("healthy", &self.healthy), ("faulty", &self.faulty)] {
-            if latency.before.is_empty() {
-                continue;
-            }
-            let note = match latency.ratio() {
-                Some(ratio) => format!("p99 {ratio:.2} × that before the fault"),
-                None => "nothing was due during the fault".to_owned(),
-            };
-            let [before, during] = [&latency.before, &latency.during].map(|histogram| {
-                format!(
-                    "{}/{}",
-                    milliseconds(histogram.value_at_quantile(0.5)),
-                    milliseconds(histogram.value_at_quantile(0.99))
-                )
-            });
-            let label = format!("keys of {label} backends");
-            report.row(label, format!("{before} → {during} ms"), format!("p50/p99; {note}"));
-        }
-        let after = |ns: Option<u64>| match ns {
-            Some(ns) => format!("{} ms", thousands(ns / 1_000_000)),
-            None => "never".to_owned(),
-        };
-        if !self.faulty.before.is_empty() {
-            report.row("served elsewhere after", after(self.out_ns), "the fault began");
-            report.row("served at home after", after(self.back_ns), "it ended");
-        }
-    }
-
-    /// All figures.
-    pub fn json(&self, holds: bool) -> serde_json::Value {
-        let (client, delivery, edge) = (&self.client, &self.delivery, &self.edge);
-        let latency = |latency: &Latency| {
-            let quantiles = |histogram: &Histogram<u64>| {
-                json!({
-                    "spans": histogram.len(),
-                    "p50_us": histogram.value_at_quantile(0.5),
-                    "p99_us": histogram.value_at_quantile(0.99),
-                })
-            };
-            json!({
-                "before": quantiles(&latency.before),
-                "during": quantiles(&latency.during),
-                "p99_ratio": latency.ratio(),
-            })
-        };
-        json!({
-            "scenario": self.scenario.name(),
-            "mode": self.mode.name(),
-            "holds": holds,
-            "client": {
-                "spans": client.spans,
-                "acknowledged": client.acknowledged,
-                "rejected": client.rejected,
-                "given_up": client.given_up,
-                "retries": client.retries,
-                "unanswered": client.unanswered,
-            },
-            "delivery": {
-                "once": delivery.once,
-                "duplicates": delivery.duplicates,
-                "needless_duplicates": delivery.needless,
-                "resent_duplicates": delivery.resent,
-                "arrivals": delivery.arrivals,
-                "in_doubt": delivery.in_doubt,
-                "lost": delivery.lost,
-                "rejected": delivery.rejected,
-                "innocent_rejected": delivery.innocent,
-                "moved": delivery.moved,
-            },
-            "edge": {
-                "accepted": edge.accepted,
-                "refused": edge.refused,
-                "sent": edge.sent,
-                "failed": edge.failed,
-                "not_admitted": edge.not_admitted,
-                "held": edge.held,
-                "possible_duplicates": edge.possible_duplicates,
-                "adds_up": edge.adds_up(),
-                "clean_exit": self.clean_exit,
-            },
-            "latency": { "healthy": latency(&self.healthy), "faulty": latency(&self.faulty) },
-            "out_of_rotation_ms": self.out_ns.map(|ns| ns / 1_000_000),
-            "back_in_rotation_ms": self.back_ns.map(|ns| ns / 1_000_000),
-        })
-    }
 }
 
 impl Latency {
@@ -314,10 +168,6 @@ impl Latency {
         let measured = !self.before.is_empty() && !self.during.is_empty();
         measured.then(|| p99(&self.during) / p99(&self.before).max(1.0))
     }
-}
-
-fn milliseconds(micros: u64) -> String {
-    format!("{}.{}", micros / 1_000, micros % 1_000 / 100)
 }
 
 fn client(sent: &[Sent]) -> Client {
@@ -403,9 +253,9 @@ fn delivery(
     let rejected: HashSet<u64> =
         rejections.flat_map(|entry| &entry.items).map(|item| item.span).collect();
     for sent in evidence.sent {
-        let deserved =
-            evidence.scenario == Scenario::Partial || evidence.scenario.poisons(sent.spans.clone());
-        if sent.fate == Fate::Rejected && !deserved {
+        let poisoned = evidence.scenario.poisons(sent.spans.clone());
+        let deserved = poisoned || evidence.scenario == Scenario::Partial;
+        if sent.fate == Fate::Rejected && !poisoned {
             delivery.innocent += sent.spans.end - sent.spans.start;
         }
         for span in sent.spans.clone() {
