@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::{HeaderCounts, Metadata, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::rdata::{A, AAAA, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
@@ -30,6 +30,8 @@ pub enum Answer {
     Truncated(Vec<IpAddr>),
     /// These addresses, after a while.
     Late(Duration, Vec<IpAddr>),
+    /// These names and ports, as SRV records.
+    Services(Vec<(String, u16)>),
 }
 
 /// The server; it stops when this is dropped.
@@ -129,6 +131,7 @@ impl RequestHandler for Zone {
             Ok(info) if Name::from(info.query.name()) == self.origin => {
                 self.state.questions.fetch_add(1, Ordering::Relaxed);
                 let over_udp = request.protocol() == Protocol::Udp;
+                let wanted = info.query.query_type();
                 let addresses = match self.state.answer() {
                     Answer::NoSuchName => {
                         metadata.response_code = ResponseCode::NXDomain;
@@ -147,8 +150,12 @@ impl RequestHandler for Zone {
                         tokio::time::sleep(delay).await;
                         addresses
                     }
+                    Answer::Services(services) => {
+                        records = self.services(wanted, &services);
+                        Vec::new()
+                    }
                 };
-                records = self.records(info.query.query_type(), &addresses);
+                records.extend(self.records(wanted, &addresses));
             }
             Ok(_) => metadata.response_code = ResponseCode::Refused,
             Err(_) => metadata.response_code = ResponseCode::FormErr,
@@ -174,8 +181,22 @@ impl Zone {
             (RecordType::AAAA, IpAddr::V6(address)) => Some(RData::AAAA(AAAA(*address))),
             _ => None,
         });
-        // Nobody is to keep an answer that changes at any time.
-        data.map(|data| Record::from_rdata(self.origin.clone(), 0, data)).collect()
+        data.map(|data| self.record(data)).collect()
+    }
+
+    /// A target that is no DNS name is left out.
+    fn services(&self, wanted: RecordType, services: &[(String, u16)]) -> Vec<Record> {
+        let wanted = services.iter().filter(|_| wanted == RecordType::SRV);
+        let data = wanted.filter_map(|(target, port)| {
+            let target = Name::from_ascii(format!("{target}.")).ok()?;
+            Some(RData::SRV(SRV::new(0, 0, *port, target)))
+        });
+        data.map(|data| self.record(data)).collect()
+    }
+
+    /// Nobody is to keep an answer that changes at any time.
+    fn record(&self, data: RData) -> Record {
+        Record::from_rdata(self.origin.clone(), 0, data)
     }
 }
 
@@ -185,15 +206,19 @@ mod tests {
     use hickory_proto::op::{Message, MessageType, OpCode, Query};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    fn question(name: &str) -> Vec<u8> {
+    fn question(name: &str, kind: RecordType) -> Vec<u8> {
         let mut message = Message::new(7, MessageType::Query, OpCode::Query);
-        message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+        message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
         message.to_vec().unwrap()
     }
 
     async fn over_udp(server: &DnsServer, name: &str) -> Message {
+        ask(server, name, RecordType::A).await
+    }
+
+    async fn ask(server: &DnsServer, name: &str, kind: RecordType) -> Message {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        socket.send_to(&question(name), server.address()).await.unwrap();
+        socket.send_to(&question(name, kind), server.address()).await.unwrap();
         let mut answer = [0; 512];
         let length = socket.recv(&mut answer).await.unwrap();
         Message::from_vec(&answer[..length]).unwrap()
@@ -201,7 +226,7 @@ mod tests {
 
     async fn over_tcp(server: &DnsServer, name: &str) -> Message {
         let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
-        let question = question(name);
+        let question = question(name, RecordType::A);
         stream.write_u16(u16::try_from(question.len()).unwrap()).await.unwrap();
         stream.write_all(&question).await.unwrap();
         let mut answer = vec![0; stream.read_u16().await.unwrap().into()];
@@ -243,5 +268,19 @@ mod tests {
         server.set(Answer::Truncated(vec![Ipv4Addr::new(127, 0, 0, 8).into()]));
         assert!(over_udp(&server, "b.test.").await.metadata.truncation);
         assert_eq!(addresses(&over_tcp(&server, "b.test.").await), ["127.0.0.8"]);
+    }
+
+    #[tokio::test]
+    async fn services_are_answered_to_those_who_ask_for_them() {
+        let server =
+            DnsServer::start(super::super::address::unique(), "_o._tcp.b.test", Vec::new())
+                .await
+                .unwrap();
+        let services = [("b-0.test", 4317), ("b-1.test", 4318)];
+        let services = services.map(|(target, port)| (target.to_owned(), port));
+        server.set(Answer::Services(services.to_vec()));
+        let answer = ask(&server, "_o._tcp.b.test.", RecordType::SRV).await;
+        assert_eq!(addresses(&answer), ["0 0 4317 b-0.test.", "0 0 4318 b-1.test."]);
+        assert!(over_udp(&server, "_o._tcp.b.test.").await.answers.is_empty());
     }
 }

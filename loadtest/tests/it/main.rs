@@ -12,6 +12,7 @@ mod conservation;
 mod destinations;
 mod intake;
 mod membership;
+mod resolvers;
 mod scenarios;
 mod sharing;
 mod shutdown;

@@ -15,8 +15,9 @@ use tracing::debug;
 
 use super::lookup::{LookupConfig, Lookups, Question, Reply};
 use super::nameserver::{Failure, Nameservers};
+use super::report::{Outcome, Report};
 use super::static_list::StaticList;
-use super::{Meter, Outcome, Resolver};
+use super::{Meter, Resolver, ResolverSection};
 use crate::config::{Path, Problems};
 use crate::config_struct;
 use crate::membership::members::Answer;
@@ -36,8 +37,8 @@ config_struct! {
     }
 }
 
-impl DnsConfig {
-    pub(super) fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+impl ResolverSection for DnsConfig {
+    fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         if self.hostname.is_empty() {
             problems.report(&at.key("hostname"), "no hostname specified to resolve the backends");
         } else if let Err(error) = Name::from_utf8(&self.hostname) {
@@ -49,16 +50,16 @@ impl DnsConfig {
         self.lookup.validate(at, problems);
     }
 
-    pub(super) fn build(&self) -> Box<dyn Resolver> {
+    fn build(&self) -> Box<dyn Resolver> {
         let question = Addresses { port: self.port.clone() };
         // An address needs no lookup.
         if let Ok(ip) = self.hostname.parse::<IpAddr>() {
             let endpoint = question.endpoint(&ip.to_canonical());
             return Box::new(StaticList::new([endpoint], Meter::new("dns")));
         }
-        let meter = Meter::asking("dns", &self.hostname);
+        let report = Report::new("dns", &self.hostname);
         let name = Name::from_utf8(&self.hostname).expect("validated");
-        Box::new(Lookups::new(question, name, &self.lookup, meter))
+        Box::new(Lookups::new(question, name, &self.lookup, report))
     }
 }
 

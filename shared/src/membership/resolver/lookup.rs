@@ -11,15 +11,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hickory_resolver::proto::rr::Name;
 use tokio::time::Instant;
-use tracing::{info, warn};
 
+use super::Resolver;
 use super::nameserver::{Failure, Nameservers};
-use super::{Meter, Outcome, Resolver};
+use super::report::{Outcome, Report};
 use crate::clock;
 use crate::config::{Path, Problems};
 use crate::config_struct;
-use crate::membership::members::{Answer, Change, Members, Patience};
-use crate::telemetry::thin::Thin;
+use crate::membership::members::{Answer, Members, Patience};
 
 config_struct! {
     /// How a name is looked up, for every resolver that asks DNS.
@@ -107,15 +106,11 @@ pub(super) struct Lookups<Q: Question> {
     /// Made anew after a failure, so that a changed resolv.conf is read.
     nameservers: Option<Nameservers>,
     next_lookup: Option<Instant>,
-    /// When a lookup last found members; at first, when it began.
-    last_found: std::time::Instant,
-    meter: Meter,
-    failures: Thin,
-    too_many: Thin,
+    report: Report,
 }
 
 impl<Q: Question> Lookups<Q> {
-    pub(super) fn new(question: Q, name: Name, config: &LookupConfig, meter: Meter) -> Self {
+    pub(super) fn new(question: Q, name: Name, config: &LookupConfig, report: Report) -> Self {
         let or_default = |duration: Duration, default| match duration.is_zero() {
             true => default,
             false => duration,
@@ -131,10 +126,7 @@ impl<Q: Question> Lookups<Q> {
             members: Members::new(patience),
             nameservers: None,
             next_lookup: None,
-            last_found: clock::now(),
-            meter,
-            failures: Thin::new(),
-            too_many: Thin::new(),
+            report,
         }
     }
 
@@ -152,45 +144,17 @@ impl<Q: Question> Lookups<Q> {
 
     /// Whether the set changed.
     fn learn(&mut self, found: Result<&Answer<Q::Member>, &Failure>) -> bool {
-        let now = clock::now();
         let answer = match found {
             Ok(answer) => answer,
             Err(failure) => {
-                self.meter.failed(failure.outcome, now - self.last_found);
-                if let Some(suppressed) = self.failures.pass(now) {
-                    let (name, backends) = (&self.name, self.members.len());
-                    let age_s = (now - self.last_found).as_secs();
-                    let reason = &failure.reason;
-                    warn!(%name, reason, backends, age_s, suppressed, "lookup failed, backends kept");
-                }
+                self.report.failed(failure.outcome, &failure.reason, self.members.len());
                 return false;
             }
         };
-        self.last_found = now;
-        self.meter.answered();
-        let change = self.members.learn(answer, now);
-        self.report(&change);
+        self.report.answered();
+        let change = self.members.learn(answer, clock::now());
+        self.report.changed(&change, self.members.len());
         change.any()
-    }
-
-    fn report(&self, change: &Change<Q::Member>) {
-        let (name, backends) = (&self.name, self.members.len());
-        self.meter.set.num_backends_over_limit.increment(change.passed_over as u64);
-        if change.passed_over > 0
-            && let Some(suppressed) = self.too_many.pass(clock::now())
-        {
-            let passed_over = change.passed_over;
-            warn!(%name, passed_over, suppressed, "too many backends");
-        }
-        if let Some(missing) = change.held_back {
-            self.meter.held_back();
-            warn!(%name, missing, backends, "more than half of the backends are missing, kept");
-        }
-        if change.any() {
-            let (joined, left) = (&change.joined, &change.left);
-            self.meter.updated(backends);
-            info!(%name, ?joined, ?left, backends, "backends changed");
-        }
     }
 }
 

@@ -1,24 +1,29 @@
 //! Resolvers: where the endpoints of the backends come from.
 //!
-//! A new one is a file with its section and its `impl Resolver`, and one key in
-//! [`ResolverConfig`] with its arm in [`ResolverConfig::build`].
+//! A new one is a file with its section and its `impl Resolver`, and its key in
+//! [`ResolverConfig`] with a line in `ResolverConfig::configured`. What asks DNS has only to say
+//! what it asks for: `lookup::Question`. Who stays and who leaves is decided in
+//! [`members`](super::members).
+
+mod report;
 
 mod static_list;
 
 mod dns;
 mod lookup;
 mod nameserver;
+mod srv;
 #[cfg(test)]
 mod testing;
 
 pub use dns::DnsConfig;
 pub use lookup::LookupConfig;
+pub use srv::SrvConfig;
 pub use static_list::StaticConfig;
-
-use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::report::{AgeMetrics, HoldMetrics, LookupMetrics};
 use crate::config::{NotSupported, Path, Problems};
 use crate::telemetry::metrics::Descriptor;
 use crate::{config_struct, metric_set};
@@ -41,6 +46,8 @@ config_struct! {
         pub r#static: Option<StaticConfig> = None,
         /// The addresses of a name.
         pub dns: Option<DnsConfig> = None,
+        /// Ours: the targets of the SRV records of a name.
+        pub srv: Option<SrvConfig> = None,
         /// The endpoints of a Kubernetes service, by its API.
         pub k8s: NotSupported = NotSupported,
         /// The instances of an AWS Cloud Map service.
@@ -48,29 +55,45 @@ config_struct! {
     }
 }
 
+/// The section of one resolver.
+trait ResolverSection {
+    /// Reports everything that is wrong.
+    fn validate(&self, at: &Path<'_>, problems: &mut Problems);
+
+    /// Makes the resolver of a section that was validated.
+    fn build(&self) -> Box<dyn Resolver>;
+}
+
 impl ResolverConfig {
+    /// The sections that are there. A new resolver is one line.
+    fn configured(&self) -> Vec<(&'static str, &dyn ResolverSection)> {
+        fn section<S: ResolverSection>(section: Option<&S>) -> Option<&dyn ResolverSection> {
+            section.map(|section| section as &dyn ResolverSection)
+        }
+        let all = [
+            ("static", section(self.r#static.as_ref())),
+            ("dns", section(self.dns.as_ref())),
+            ("srv", section(self.srv.as_ref())),
+        ];
+        all.into_iter().filter_map(|(key, section)| Some((key, section?))).collect()
+    }
+
     /// Reports everything that is wrong.
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
-        match (&self.r#static, &self.dns) {
-            (None, None) => problems.report(at, "no resolvers specified for the exporter"),
-            (Some(_), Some(_)) => problems.report(at, "only one resolver should be specified"),
-            (Some(_), None) | (None, Some(_)) => {}
+        let configured = self.configured();
+        match configured.len() {
+            0 => problems.report(at, "no resolvers specified for the exporter"),
+            1 => {}
+            _ => problems.report(at, "only one resolver should be specified"),
         }
-        if let Some(list) = &self.r#static {
-            list.validate(&at.key("static"), problems);
-        }
-        if let Some(dns) = &self.dns {
-            dns.validate(&at.key("dns"), problems);
+        for (key, section) in configured {
+            section.validate(&at.key(key), problems);
         }
     }
 
     /// Makes the resolver; `None` if none is configured. The section must have been validated.
     pub fn build(&self) -> Option<Box<dyn Resolver>> {
-        match (&self.r#static, &self.dns) {
-            (Some(list), _) => Some(list.build()),
-            (None, Some(dns)) => Some(dns.build()),
-            (None, None) => None,
-        }
+        self.configured().first().map(|(_, section)| section.build())
     }
 }
 
@@ -79,13 +102,6 @@ metric_set! {
     pub struct ResolutionMetrics ["resolver", "success"];
     /// Number of times the resolver has triggered new resolutions.
     num_resolutions: Counter = "otelcol_loadbalancer_num_resolutions", "{resolutions}";
-}
-
-metric_set! {
-    /// What became of the lookups of a resolver.
-    pub struct LookupMetrics ["resolver", "outcome"];
-    /// Number of lookups, by what became of them.
-    num_lookups: Counter = "otelcol_loadbalancer_num_lookups", "{lookups}";
 }
 
 metric_set! {
@@ -99,70 +115,21 @@ metric_set! {
     num_backends_over_limit: Counter = "otelcol_loadbalancer_num_backends_over_limit", "{backends}";
 }
 
-metric_set! {
-    /// What a resolver that asks others counts besides.
-    pub struct HoldMetrics ["resolver"];
-    /// Number of times more than half of the backends were missing and held back for a while.
-    num_shrinks_held: Counter = "otelcol_loadbalancer_num_shrinks_held", "{shrinks}";
-}
-
-metric_set! {
-    /// How old the list of backends is, for each name that is resolved.
-    pub struct AgeMetrics ["resolver", "name"];
-    /// Time since the list of backends was last known to be right, as of the last lookup.
-    resolver_age: Gauge = "otelcol_loadbalancer_resolver_age", "s";
-}
-
 /// The metrics of all resolvers that an exporter does not list itself.
-pub const DESCRIPTORS: &[&[Descriptor]] =
-    &[LookupMetrics::DESCRIPTORS, HoldMetrics::DESCRIPTORS, AgeMetrics::DESCRIPTORS];
-
-/// What became of a lookup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// It found backends.
-    Answered,
-    /// The name exists, and has no backend.
-    Empty,
-    /// There is no such name.
-    NoSuchName,
-    /// The server said that it has a problem.
-    ServerFailure,
-    /// There was no answer in time.
-    TimedOut,
-    /// Anything else: refused, unreachable, unreadable.
-    Failed,
-}
-
-impl Outcome {
-    const ALL: [(Self, &str); 6] = [
-        (Self::Answered, "answered"),
-        (Self::Empty, "empty"),
-        (Self::NoSuchName, "nxdomain"),
-        (Self::ServerFailure, "servfail"),
-        (Self::TimedOut, "timeout"),
-        (Self::Failed, "failed"),
-    ];
-}
+pub const DESCRIPTORS: &[&[Descriptor]] = &[
+    LookupMetrics::DESCRIPTORS,
+    HoldMetrics::DESCRIPTORS,
+    AgeMetrics::DESCRIPTORS,
+];
 
 /// The metrics of one resolver.
 struct Meter {
     succeeded: ResolutionMetrics,
     failed: ResolutionMetrics,
     set: ResolverMetrics,
-    /// Of a resolver that asks others; a list that does not change has no age.
-    asking: Option<Asking>,
-}
-
-/// Metrics of asking others.
-struct Asking {
-    outcomes: [LookupMetrics; Outcome::ALL.len()],
-    hold: HoldMetrics,
-    age: AgeMetrics,
 }
 
 impl Meter {
-    /// The metrics of a resolver that asks nobody.
     fn new(resolver: &str) -> Self {
         let resolution =
             |success| ResolutionMetrics::new(&[("resolver", resolver), ("success", success)]);
@@ -170,48 +137,6 @@ impl Meter {
             succeeded: resolution("true"),
             failed: resolution("false"),
             set: ResolverMetrics::new(&[("resolver", resolver)]),
-            asking: None,
-        }
-    }
-
-    /// The metrics of a resolver that asks for `name`.
-    fn asking(resolver: &str, name: &str) -> Self {
-        let outcome =
-            |(_, outcome)| LookupMetrics::new(&[("resolver", resolver), ("outcome", outcome)]);
-        let asking = Asking {
-            outcomes: Outcome::ALL.map(outcome),
-            hold: HoldMetrics::new(&[("resolver", resolver)]),
-            age: AgeMetrics::new(&[("resolver", resolver), ("name", name)]),
-        };
-        Self { asking: Some(asking), ..Self::new(resolver) }
-    }
-
-    /// Backends were found.
-    fn answered(&self) {
-        self.succeeded.num_resolutions.increment(1);
-        self.looked_up(Outcome::Answered, Duration::ZERO);
-    }
-
-    /// None were found, and what is in use is as old as this.
-    fn failed(&self, outcome: Outcome, age: Duration) {
-        self.failed.num_resolutions.increment(1);
-        self.looked_up(outcome, age);
-    }
-
-    fn looked_up(&self, outcome: Outcome, age: Duration) {
-        let Some(asking) = &self.asking else { return };
-        asking.age.resolver_age.set(age.as_secs_f64());
-        for ((known, _), metrics) in Outcome::ALL.iter().zip(&asking.outcomes) {
-            if *known == outcome {
-                metrics.num_lookups.increment(1);
-            }
-        }
-    }
-
-    /// A shrink is held back.
-    fn held_back(&self) {
-        if let Some(asking) = &self.asking {
-            asking.hold.num_shrinks_held.increment(1);
         }
     }
 
@@ -242,6 +167,7 @@ mod tests {
         check(&json!({"dns": null}), &["a: no resolvers specified for the exporter"]);
         check(&json!({"dns": {"hostname": "backend"}}), &[]);
         check(&json!({"static": {"hostnames": ["a", "b:4317"]}}), &[]);
+        check(&json!({"srv": {"hostname": "backend", "port_name": "otlp"}}), &[]);
         check(
             &json!({"dns": {"hostname": "backend"}, "static": {"hostnames": ["a"]}}),
             &["a: only one resolver should be specified"],
@@ -250,9 +176,9 @@ mod tests {
 
     #[test]
     fn a_resolver_that_we_lack_is_named() {
-        let json = json!({"k8s": {"service": "backend"}});
+        let json = json!({"aws_cloud_map": {"namespace": "a", "service_name": "b"}});
         let (_, errors, _) = section::<ResolverConfig>(&json, ResolverConfig::validate);
-        assert_eq!(errors[0], "a::k8s: not supported yet");
+        assert_eq!(errors[0], "a::aws_cloud_map: not supported yet");
     }
 
     #[test]

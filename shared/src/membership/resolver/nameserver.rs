@@ -16,7 +16,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 use tokio::time::Instant;
 
-use super::Outcome;
+use super::report::Outcome;
 
 /// Why a question brought no records.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::future::pending;
 
 use async_trait::async_trait;
 
-use super::{Meter, Resolver};
+use super::{Meter, Resolver, ResolverSection};
 use crate::config::{Path, Problems};
 use crate::config_struct;
 use crate::membership::{MAX_ENDPOINTS, dial_address};
@@ -19,8 +19,8 @@ config_struct! {
     }
 }
 
-impl StaticConfig {
-    pub(super) fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+impl ResolverSection for StaticConfig {
+    fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         let at = at.key("hostnames");
         if self.hostnames.is_empty() {
             problems.report(&at, "no endpoints specified for the static resolver");
@@ -40,7 +40,7 @@ impl StaticConfig {
         }
     }
 
-    pub(super) fn build(&self) -> Box<dyn Resolver> {
+    fn build(&self) -> Box<dyn Resolver> {
         let meter = Meter::new("static");
         Box::new(StaticList::new(self.hostnames.iter().cloned(), meter))
     }
@@ -63,7 +63,7 @@ impl StaticList {
 impl Resolver for StaticList {
     async fn changed(&mut self) -> Vec<String> {
         let Some(endpoints) = self.endpoints.take() else { return pending().await };
-        self.meter.answered();
+        self.meter.succeeded.num_resolutions.increment(1);
         self.meter.updated(endpoints.len());
         endpoints.into_iter().collect()
     }

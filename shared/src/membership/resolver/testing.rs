@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hickory_resolver::proto::op::{Metadata, ResponseCode};
+use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
@@ -41,6 +42,17 @@ impl Script {
     pub(super) fn addresses(addresses: &str) -> Self {
         let records = addresses.split_whitespace();
         let records = records.map(|ip| RData::from(ip.parse::<std::net::IpAddr>().unwrap()));
+        Self { records: records.collect(), ..Self::code(ResponseCode::NoError) }
+    }
+
+    /// SRV records: `priority port target`, separated by commas.
+    pub(super) fn services(services: &str) -> Self {
+        let records = services.split(',').map(|service| {
+            let words: Vec<&str> = service.split_whitespace().collect();
+            let [priority, port, target] = words[..] else { panic!("{service}") };
+            let target = Name::from_utf8(target).unwrap();
+            RData::SRV(SRV::new(priority.parse().unwrap(), 0, port.parse().unwrap(), target))
+        });
         Self { records: records.collect(), ..Self::code(ResponseCode::NoError) }
     }
 }
