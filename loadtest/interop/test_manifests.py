@@ -19,6 +19,33 @@ def resources():
         yield from yaml.safe_load_all((DEPLOY / name).read_text())
 
 
+COMPONENT = DEPLOY / "components/k8s-resolver"
+
+
+def of_component(name):
+    """The documents of a file of the component."""
+    return list(yaml.safe_load_all((COMPONENT / name).read_text()))
+
+
+def edge_with_component():
+    """The edge's Deployment, patched as the component does."""
+    edge = next(r for r in resources() if r["kind"] == "Deployment")
+    component = of_component("kustomization.yaml")[0]
+    (patch,) = component["patches"]
+    assert patch["target"] == {"kind": edge["kind"], "name": edge["metadata"]["name"]}
+    for operation in of_component(patch["path"])[0]:
+        *parents, last = operation["path"].strip("/").split("/")
+        place = edge
+        for key in parents:
+            place = place[int(key) if isinstance(place, list) else key]
+        if last == "-":
+            place.append(operation["value"])
+        else:
+            assert (operation["op"] == "replace") == (last in place)
+            place[last] = operation["value"]
+    return edge
+
+
 def config_maps():
     """Name → {key: file} of the generated ConfigMaps."""
     return {
@@ -87,3 +114,36 @@ def test_embedded_configurations_load(name):
             text=True,
         )
         assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("resource", of_component("rbac.yaml") + [edge_with_component()], ids=lambda r: r["kind"])
+def test_the_k8s_resolvers_manifests_fit_the_schema(resource):
+    kubernetes_validate.validate(resource, KUBERNETES, strict=True)
+    assert resource["metadata"]["namespace"] == KUSTOMIZATION["namespace"]
+
+
+def test_the_k8s_resolver_may_do_what_it_does():
+    account, role, binding = of_component("rbac.yaml")
+    spec = edge_with_component()["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == account["metadata"]["name"]
+    assert spec["automountServiceAccountToken"] is True
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"][0]["name"] == account["metadata"]["name"]
+    (rule,) = role["rules"]
+    assert (rule["apiGroups"], rule["resources"]) == (["discovery.k8s.io"], ["endpointslices"])
+    assert {"list", "watch"} <= set(rule["verbs"])
+
+
+def test_the_configuration_of_the_k8s_resolver_loads():
+    (container,) = edge_with_component()["spec"]["template"]["spec"]["containers"]
+    settings = [arg for arg in container["args"] if arg.startswith("--set=")]
+    assert len(settings) == 2
+    config = f"--config={DEPLOY / 'config/edge.yaml'}"
+    run = subprocess.run(
+        [testbed.BINARIES / "edge", "validate", config, *settings],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    service = next(r for r in resources() if r["kind"] == "StatefulSet")["spec"]["serviceName"]
+    assert f"service: {service}," in settings[1]

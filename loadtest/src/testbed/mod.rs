@@ -8,6 +8,7 @@ pub mod binaries;
 pub mod cluster;
 pub mod dns;
 pub mod http;
+pub mod kubernetes;
 pub mod link;
 pub mod page;
 pub mod process;

@@ -11,6 +11,7 @@ mod configuration;
 mod conservation;
 mod destinations;
 mod intake;
+mod kubernetes;
 mod membership;
 mod resolvers;
 mod scenarios;

@@ -11,6 +11,7 @@ use loadtest::sink::Sink;
 use loadtest::testbed::address::unique;
 use loadtest::testbed::cluster::{client, until};
 use loadtest::testbed::dns::{Answer, DnsServer};
+use loadtest::testbed::kubernetes::{ApiServer, NAMESPACE, SERVICE};
 use loadtest::testbed::page::Page;
 use loadtest::testbed::process::{GRPC, Launch, Process, Tier};
 use shared::config::Compression;
@@ -192,4 +193,38 @@ async fn names_of_srv_records_are_backends() {
     dns.set(Answer::NoSuchName);
     let page = edge.wait_until("nxdomain", |page| lookups(page, "nxdomain") >= 4).await;
     assert_eq!(backends(&page), 2);
+}
+
+#[tokio::test]
+async fn endpoint_slices_are_followed() {
+    let api = ApiServer::start(unique()).await.unwrap();
+    let sinks = sinks(2).await;
+    let hosts: Vec<_> = sinks.iter().map(|sink| sink.address().ip().to_string()).collect();
+    api.put("s1", &[&hosts[0], "!127.238.0.1"]);
+    let names = format!("service: {SERVICE}.{NAMESPACE}, ports: [{GRPC}]");
+    let edge = Edge::start(&format!("k8s={{{names}, api_server: \"{}\"}}", api.url())).await;
+    edge.wait_for_backends(1).await;
+    edge.check_delivery(&sinks[..1]).await;
+    let digest = "otelcol_loadbalancer_ring_digest";
+    let before = edge.process.telemetry().await.unwrap().sum(digest);
+    api.put("s2", &[&hosts[1]]);
+    edge.wait_until("the ring is another one", |page| page.sum(digest) != before).await;
+    edge.check_delivery(&sinks).await;
+    // Without a single endpoint, without the permission to ask, and cut off.
+    api.put("s1", &[&hosts[0], &hosts[1]]);
+    api.delete("s2");
+    api.put("s1", &[]);
+    let page = edge.wait_until("empty", |page| lookups(page, "empty") >= 1).await;
+    assert_eq!(backends(&page), 2);
+    api.refuse(Some(403));
+    api.hang_up();
+    let page = edge.wait_until("refused", |page| lookups(page, "failed") >= 2).await;
+    assert_eq!(backends(&page), 2);
+    let age = "otelcol_loadbalancer_resolver_age";
+    edge.wait_until("the set is a second old", |page| page.sum(age) >= 1).await;
+    edge.check_delivery(&sinks).await;
+    api.refuse(None);
+    api.put("s3", &[&hosts[0], &hosts[1]]);
+    edge.wait_until("the set is new again", |page| page.sum(age) == 0).await;
+    edge.check_delivery(&sinks).await;
 }

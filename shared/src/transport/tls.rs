@@ -29,6 +29,8 @@ pub enum Alpn {
     Http2,
     /// HTTP/2 or HTTP/1.1.
     Http,
+    /// HTTP/1.1.
+    Http1,
 }
 
 impl Alpn {
@@ -36,6 +38,7 @@ impl Alpn {
         match self {
             Alpn::Http2 => vec![b"h2".to_vec()],
             Alpn::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Alpn::Http1 => vec![b"http/1.1".to_vec()],
         }
     }
 }

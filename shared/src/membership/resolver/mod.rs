@@ -16,13 +16,17 @@ mod srv;
 #[cfg(test)]
 mod testing;
 
+mod k8s;
+
 pub use dns::DnsConfig;
+pub use k8s::K8sConfig;
 pub use lookup::LookupConfig;
 pub use srv::SrvConfig;
 pub use static_list::StaticConfig;
 
 use async_trait::async_trait;
 
+use self::k8s::K8sMetrics;
 use self::report::{AgeMetrics, HoldMetrics, LookupMetrics};
 use crate::config::{NotSupported, Path, Problems};
 use crate::telemetry::metrics::Descriptor;
@@ -49,7 +53,7 @@ config_struct! {
         /// Ours: the targets of the SRV records of a name.
         pub srv: Option<SrvConfig> = None,
         /// The endpoints of a Kubernetes service, by its API.
-        pub k8s: NotSupported = NotSupported,
+        pub k8s: Option<K8sConfig> = None,
         /// The instances of an AWS Cloud Map service.
         pub aws_cloud_map: NotSupported = NotSupported,
     }
@@ -74,6 +78,7 @@ impl ResolverConfig {
             ("static", section(self.r#static.as_ref())),
             ("dns", section(self.dns.as_ref())),
             ("srv", section(self.srv.as_ref())),
+            ("k8s", section(self.k8s.as_ref())),
         ];
         all.into_iter().filter_map(|(key, section)| Some((key, section?))).collect()
     }
@@ -120,6 +125,7 @@ pub const DESCRIPTORS: &[&[Descriptor]] = &[
     LookupMetrics::DESCRIPTORS,
     HoldMetrics::DESCRIPTORS,
     AgeMetrics::DESCRIPTORS,
+    K8sMetrics::DESCRIPTORS,
 ];
 
 /// The metrics of one resolver.
@@ -168,6 +174,7 @@ mod tests {
         check(&json!({"dns": {"hostname": "backend"}}), &[]);
         check(&json!({"static": {"hostnames": ["a", "b:4317"]}}), &[]);
         check(&json!({"srv": {"hostname": "backend", "port_name": "otlp"}}), &[]);
+        check(&json!({"k8s": {"service": "backend.ns", "ports": [4317]}}), &[]);
         check(
             &json!({"dns": {"hostname": "backend"}, "static": {"hostnames": ["a"]}}),
             &["a: only one resolver should be specified"],
