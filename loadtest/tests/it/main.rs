@@ -14,6 +14,7 @@ mod intake;
 mod kubernetes;
 mod membership;
 mod resolvers;
+mod routing;
 mod scenarios;
 mod sharing;
 mod shutdown;
