@@ -76,26 +76,31 @@ fn request(signal: Signal, numbers: std::ops::Range<u64>) -> Batch {
             let service = of_service[0].service.as_bytes();
             entry.message(1, |resource| resource.string_attribute(1, b"service.name", service));
             entry.message(2, |scope| match signal {
-                Signal::Traces | Signal::Logs => of_service
-                    .iter()
-                    .for_each(|item| scope.message(2, |record| item.put(signal, record))),
+                Signal::Traces | Signal::Logs => {
+                    for item in of_service {
+                        scope.message(2, |record| item.put(signal, record));
+                    }
+                }
                 Signal::Metrics => {
-                    of_service.chunk_by(|a, b| a.name == b.name).for_each(|points| {
-                        scope.message(2, |metric| {
-                            metric.bytes(1, points[0].name.as_bytes());
-                            metric.message(7, |sum| {
-                                sum.varint(2, 2);
-                                points.iter().for_each(|item| {
-                                    sum.message(1, |point| item.put(signal, point));
-                                });
-                            });
-                        });
-                    })
+                    for points in of_service.chunk_by(|a, b| a.name == b.name) {
+                        scope.message(2, |metric| put_metric(points, metric));
+                    }
                 }
             });
         });
     }
     Batch::parse(signal, writer.into_vec().into()).unwrap()
+}
+
+/// One metric with these points.
+fn put_metric(points: &[Item], metric: &mut Writer) {
+    metric.bytes(1, points[0].name.as_bytes());
+    metric.message(7, |sum| {
+        sum.varint(2, 2);
+        for item in points {
+            sum.message(1, |point| item.put(Signal::Metrics, point));
+        }
+    });
 }
 
 /// The items of a request.
@@ -153,9 +158,8 @@ impl Bench {
         let sinks = [sink().await, sink().await, sink().await];
         let logs = tempfile::tempdir().unwrap();
         let launch = Launch::sample(Tier::Edge, 0, address::unique());
-        let launch = Self::settings(&sinks, signals, settings)
-            .into_iter()
-            .fold(launch, |launch, setting| launch.set(setting));
+        let launch =
+            Self::settings(&sinks, signals, settings).into_iter().fold(launch, Launch::set);
         let edge = launch.start(&binaries().await, logs.path()).await.unwrap();
         Self { edge, sinks, signals: signals.to_vec(), _logs: logs }
     }
@@ -317,7 +321,7 @@ async fn a_key_that_a_signal_lacks_stops_the_edge_from_starting() {
     let launch = Launch::sample(Tier::Edge, 0, address::unique());
     let launch = Bench::settings(&sinks, &[Signal::Traces], "routing_key: streamID")
         .into_iter()
-        .fold(launch, |launch, setting| launch.set(setting));
+        .fold(launch, Launch::set);
     let error = launch.start(&binaries().await, logs.path()).await.err().unwrap().to_string();
     assert!(
         error.contains("unsupported routing_key: streamID (traces support traceID, "),
