@@ -1,6 +1,9 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
 use shared::exporter::debug::DebugConfig;
+use shared::extension::basicauth::BasicAuthConfig;
+use shared::extension::bearertokenauth::BearerTokenAuthConfig;
+use shared::extension::headers_setter::HeadersSetterConfig;
 use shared::extension::health_check::HealthCheckConfig;
 use shared::membership::resolver;
 use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
@@ -23,6 +26,9 @@ pub(crate) fn registry() -> Registry {
         .exporter::<LoadBalancingConfig>()
         .exporter::<DebugConfig>()
         .extension::<HealthCheckConfig>()
+        .extension::<BearerTokenAuthConfig>()
+        .extension::<BasicAuthConfig>()
+        .extension::<HeadersSetterConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
         .elsewhere(Kind::Connector, "span_metrics", "backend")
         .elsewhere(Kind::Connector, "spanmetrics", "backend")

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::HeaderMap;
 
+use crate::batch::Batch;
+use crate::consumer::Rejected;
 use crate::metadata::{Attributes, Metadata};
 
 /// Signs requests that go out.
@@ -14,8 +16,8 @@ pub trait ClientAuth: Send + Sync {
     /// Sets headers of a request for a batch that came with `metadata`.
     ///
     /// # Errors
-    /// Why it cannot; names no secret.
-    fn sign(&self, metadata: Option<&Metadata>, headers: &mut HeaderMap) -> Result<(), String>;
+    /// Why it cannot.
+    fn sign(&self, metadata: Option<&Metadata>, headers: &mut HeaderMap) -> Result<(), Unsigned>;
 
     /// Whether gRPC must not carry these headers in plain text.
     fn needs_tls(&self) -> bool;
@@ -29,6 +31,25 @@ pub trait ServerAuth: Send + Sync {
     /// # Errors
     /// Why it is turned away.
     async fn check(&self, headers: &HeaderMap) -> Result<Attributes, Unauthenticated>;
+}
+
+/// Why a request cannot be signed; the reason goes to the sender, so it names no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsigned {
+    /// Credentials may come, as a file that is not written yet.
+    ForNow(String),
+    /// For what the batch came with.
+    ForEver(String),
+}
+
+impl Unsigned {
+    /// The batch that does not go out.
+    pub fn rejected(self, batch: Batch) -> Rejected {
+        match self {
+            Unsigned::ForNow(reason) => Rejected::retryable(batch, reason),
+            Unsigned::ForEver(reason) => Rejected::permanent(batch, reason),
+        }
+    }
 }
 
 /// Why a request is turned away; for its sender, so it names no secret.

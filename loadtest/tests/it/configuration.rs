@@ -89,6 +89,7 @@ async fn every_sample_of_the_documentation_fits_into_our_configuration() {
     for (tier, base, page) in [
         (Tier::Edge, "edge", "configuration"),
         (Tier::Edge, "edge", "load-balancing"),
+        (Tier::Edge, "edge", "authentication"),
         (Tier::Backend, "backend", "tail-sampling"),
         (Tier::Backend, "backend", "span-metrics"),
         (Tier::Backend, "backend", "prometheus"),

@@ -208,6 +208,7 @@ impl GrpcServerConfig {
         if let Some(tls) = self.tls.as_ref() {
             tls.validate(&at.key("tls"), problems);
         }
+        self.auth.validate(&at.key("auth"), problems, Side::Server);
         validate_listen(&self.endpoint, self.transport, &at.key("endpoint"), problems);
         // A gRPC message's length has 32 bits.
         if self.max_recv_msg_size_mib >= 4096 {

@@ -1,5 +1,6 @@
 //! Receiver and exporters against each other, over real sockets.
 
+mod auth;
 mod grpc;
 mod hostile;
 mod http;

@@ -16,7 +16,7 @@ use super::answer::{self, Failure};
 use super::connection::{CallError, Connection, Dialer, Patience};
 use super::export_path;
 use super::message::{Message, Outgoing};
-use crate::auth::ClientAuth;
+use crate::auth::{ClientAuth, Unsigned};
 use crate::batch::Batch;
 use crate::config::{Compression, Endpoint, GrpcClientConfig};
 use crate::consumer::{Reached, Rejected};
@@ -48,7 +48,7 @@ enum Failed {
     /// It never became a request, and never will.
     Unmade(String),
     /// It could not be signed.
-    Unsigned(String),
+    Unsigned(Unsigned),
     /// No connection, or one that was lost.
     Call(CallError),
     /// The answer said so, or ended too early.
@@ -225,8 +225,7 @@ impl Failed {
     fn rejected(self, batch: Batch) -> Rejected {
         match self {
             Failed::Unmade(reason) => Rejected::permanent(batch, reason),
-            // Credentials may come, as a file that is not written yet.
-            Failed::Unsigned(reason) => Rejected::retryable(batch, reason),
+            Failed::Unsigned(unsigned) => unsigned.rejected(batch),
             Failed::Call(CallError::Connect(error)) => status::connection_failed(batch, &error),
             Failed::Call(CallError::Unsent(error)) => {
                 status::connection_failed(batch, &error).reached(Reached::Nobody)

@@ -97,9 +97,10 @@ impl HttpClient {
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers.clone();
         if let Some(auth) = &self.auth
-            && let Err(reason) = auth.sign(batch.metadata().map(|of| &**of), request.headers_mut())
+            && let Err(unsigned) =
+                auth.sign(batch.metadata().map(|of| &**of), request.headers_mut())
         {
-            return Err(Rejected::retryable(batch, reason));
+            return Err(unsigned.rejected(batch));
         }
         let (parts, body) = match self.client.request(request).await {
             Ok(answer) => answer.into_parts(),
