@@ -140,8 +140,9 @@ config_struct! {
         pub max_recv_msg_size_mib: u32 = 0,
         /// Requests at a time on one connection; 0 is 1024.
         pub max_concurrent_streams: u32 = 0,
-        /// Connections at a time; further ones wait to be accepted.
-        pub max_connections: u32 = 10_000,
+        /// Ours: connections at a time, above which the longest quiet give way; 0 is as many as a
+        /// quarter of the memory limit holds at 32 KiB each, and at most 10,000.
+        pub max_connections: u32 = 0,
         /// Taken for compatibility, with a warning: reads are as large as frames.
         pub read_buffer_size: usize = 524_288,
         /// The same: answers are small.
@@ -213,9 +214,6 @@ impl GrpcServerConfig {
         // A gRPC message's length has 32 bits.
         if self.max_recv_msg_size_mib >= 4096 {
             problems.report(&at.key("max_recv_msg_size_mib"), "must be between 1 and 4095");
-        }
-        if self.max_connections == 0 {
-            problems.report(&at.key("max_connections"), "must be positive");
         }
         let defaults = Self::default();
         for (key, size, default) in [

@@ -17,7 +17,7 @@ use crate::config::{AuthConfig, Section};
 use crate::consumer::{Next, Rejected};
 use crate::metadata::{Attributes, Metadata, Wanted};
 use crate::service::{BuildError, Commons, ComponentId, Outputs};
-use crate::telemetry::memory::Held;
+use crate::telemetry::memory::{Held, REQUEST_UPKEEP};
 use crate::transport::status::Unread;
 use crate::wire::{Malformed, Signal};
 
@@ -36,6 +36,8 @@ pub enum Refusal {
     Timeout,
     /// Its sender did not say, or not truly, who it is.
     Unauthenticated,
+    /// Too much was being received at the time.
+    OverBudget,
     /// The client went away before the answer.
     Canceled,
     /// The pipeline did not take it.
@@ -43,13 +45,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [(Refusal, &'static str); 8] = [
+    const ALL: [(Refusal, &'static str); 9] = [
         (Refusal::Malformed, "malformed"),
         (Refusal::TooLarge, "too_large"),
         (Refusal::BadCompression, "bad_compression"),
         (Refusal::Unsupported, "unsupported"),
         (Refusal::Timeout, "timeout"),
         (Refusal::Unauthenticated, "unauthenticated"),
+        (Refusal::OverBudget, "over_budget"),
         (Refusal::Canceled, "canceled"),
         (Refusal::Downstream, "downstream"),
     ];
@@ -62,6 +65,7 @@ impl From<&Unread> for Refusal {
             Unread::BadCompression(_) | Unread::UnknownCompression(_) => Refusal::BadCompression,
             Unread::Broken(_) => Refusal::Malformed,
             Unread::Timeout => Refusal::Timeout,
+            Unread::Busy => Refusal::OverBudget,
         }
     }
 }
@@ -215,7 +219,7 @@ impl Intake {
         if batch.items() == 0 {
             return Ok(());
         }
-        let held = Held::new(batch.bytes().len());
+        let held = Held::new(batch.bytes().len() + REQUEST_UPKEEP);
         let mut pending = Pending { intake: self, output, items: batch.items() };
         let outcome = output.next.consume(batch.with_metadata(metadata)).await;
         drop(held);

@@ -1,6 +1,8 @@
 //! The `otlp` receiver: OTLP by gRPC and by HTTP. Source: collector receiver/otlpreceiver.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -10,6 +12,8 @@ use super::{Door, Intake};
 use crate::config::{GrpcServerConfig, HttpServerConfig, Path, Problems, Section};
 use crate::config_struct;
 use crate::service::{BuildError, Context, Outputs, Receiver, ReceiverConfig};
+use crate::telemetry::memory;
+use crate::transport::budget::Budget;
 use crate::transport::listen::{DoorMetrics, Server};
 use crate::transport::{grpc, http};
 use crate::wire::Signal;
@@ -88,11 +92,16 @@ impl ReceiverConfig for OtlpReceiverConfig {
     ) -> Result<Box<dyn Receiver>, BuildError> {
         let receiver = ctx.id.to_string();
         let metrics = |transport| DoorMetrics::new(&receiver, transport);
+        // One for all receivers of the process.
+        let limit = memory::limit();
+        let make = || Ok::<_, Infallible>(Budget::of_process());
+        let Ok(budget) = ctx.commons.get_or_make(&BudgetOf(limit), make);
         let mut servers = Vec::new();
         if let Some(config) = self.protocols.grpc.as_ref() {
             let door = Door::new(&config.auth, config.include_metadata, &ctx.commons)?;
             let intake = Intake::new(&ctx.id, "grpc", &outputs).behind(door);
-            let server = grpc::server::serve(config, intake, metrics("grpc")).await?;
+            let server =
+                grpc::server::serve(config, intake, Arc::clone(&budget), metrics("grpc")).await?;
             info!(receiver, endpoint = server.endpoint(), "gRPC server listens");
             servers.push(server);
         }
@@ -100,13 +109,18 @@ impl ReceiverConfig for OtlpReceiverConfig {
             let settings = &config.server;
             let door = Door::new(&settings.auth, settings.include_metadata, &ctx.commons)?;
             let intake = Intake::new(&ctx.id, "http", &outputs).behind(door);
-            let server = http::server::serve(config, intake, metrics("http")).await?;
+            let server =
+                http::server::serve(config, intake, Arc::clone(&budget), metrics("http")).await?;
             info!(receiver, endpoint = server.endpoint(), "HTTP server listens");
             servers.push(server);
         }
         Ok(Box::new(OtlpReceiver { servers }))
     }
 }
+
+/// What a budget is found by: the memory limit that it is a part of.
+#[derive(Debug, Clone, PartialEq)]
+struct BudgetOf(u64);
 
 struct OtlpReceiver {
     servers: Vec<Server>,

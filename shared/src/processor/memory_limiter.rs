@@ -23,6 +23,7 @@ pub use metrics::DESCRIPTORS;
 
 use crate::batch::Batch;
 use crate::consumer::{Consumer, Next, Rejected};
+use crate::telemetry::memory::Announced;
 use crate::telemetry::{memory, process};
 use metrics::Counts;
 
@@ -76,6 +77,8 @@ struct Limiter {
     limits: Limits,
     check_interval: Duration,
     refusing: Arc<AtomicBool>,
+    /// For whatever else sizes itself by the memory there is.
+    _announced: Announced,
     _checks: AbortOnDropHandle<()>,
 }
 
@@ -85,7 +88,8 @@ impl Limiter {
         let refusing = Arc::new(AtomicBool::new(false));
         let checks = check(Watch::new(limits), check_interval, read, Arc::clone(&refusing));
         let checks = AbortOnDropHandle::new(tokio::spawn(checks));
-        Self { limits, check_interval, refusing, _checks: checks }
+        let announced = Announced::new(limits.hard);
+        Self { limits, check_interval, refusing, _announced: announced, _checks: checks }
     }
 
     /// Whether this much more may come in.

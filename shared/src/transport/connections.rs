@@ -6,8 +6,8 @@
 //! slowly, pushes out itself, and a client that sends keeps its place.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::Counter;
@@ -29,10 +29,9 @@ metric_set! {
 
 /// Why a connection is ended against its client's will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(super) enum Cut {
     /// Did not begin to speak in time, or not finish its TLS handshake.
-    SlowStart = 1,
+    SlowStart,
     /// Did not finish a request's headers, or a frame, in time.
     SlowRequest,
     /// Takes no answers.
@@ -111,8 +110,8 @@ pub(super) struct Connection {
     pub(super) quiet: Notify,
     /// Told when it must give way.
     pub(super) give_way: Notify,
-    /// The number of a [`Cut`], 0 for none.
-    cut: AtomicU8,
+    /// Why it is ended.
+    cut: OnceLock<Cut>,
 }
 
 impl Connection {
@@ -124,7 +123,7 @@ impl Connection {
             working: AtomicUsize::new(0),
             quiet: Notify::new(),
             give_way: Notify::new(),
-            cut: AtomicU8::new(0),
+            cut: OnceLock::new(),
         })
     }
 
@@ -157,14 +156,12 @@ impl Connection {
 
     /// Remembers why it ends; the first reason stands.
     pub(super) fn cut(&self, cut: Cut) {
-        let first = self.cut.compare_exchange(0, cut as u8, Ordering::Relaxed, Ordering::Relaxed);
-        drop(first);
+        self.cut.get_or_init(|| cut);
     }
 
     /// Why it was ended, if it was.
     pub(super) fn reason(&self) -> Option<Cut> {
-        let number = self.cut.load(Ordering::Relaxed);
-        Cut::ALL.into_iter().map(|(cut, _)| cut).find(|cut| *cut as u8 == number)
+        self.cut.get().copied()
     }
 }
 

@@ -161,7 +161,7 @@ mod tests {
         let ages: Vec<_> = (0..1000).map(|_| jittered(minute)).collect();
         let (first, last) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
         assert!(*first >= Duration::from_secs(54) && *last <= Duration::from_secs(66));
-        assert!(*last - *first > Duration::from_secs(10), "{first:?} to {last:?}");
+        assert!(last.abs_diff(*first) > Duration::from_secs(10), "{first:?} to {last:?}");
         assert_eq!(jittered(Duration::ZERO), Duration::ZERO);
     }
 }

@@ -9,6 +9,7 @@ pub mod http;
 
 mod bind;
 mod bounds;
+pub mod budget;
 pub mod compression;
 pub mod connect;
 mod connections;

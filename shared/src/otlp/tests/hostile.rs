@@ -11,6 +11,8 @@ use crate::config::{GrpcServerConfig, Path, Problems};
 use crate::otlp::{Intake, OtlpGrpcConfig, OtlpHttpServerConfig};
 use crate::queue::Sender;
 use crate::service::ExporterConfig;
+use crate::telemetry::memory;
+use crate::transport::budget::Budget;
 use crate::transport::frames::PREFACE;
 use crate::transport::frames::tests::frame;
 use crate::transport::guarded::Limits;
@@ -51,23 +53,35 @@ struct Door {
 }
 
 impl Door {
-    async fn grpc(limits: Limits, mut json: Value) -> Self {
+    async fn grpc(limits: Limits, json: Value) -> Self {
+        Self::grpc_with(limits, json, Budget::of_process()).await
+    }
+
+    async fn http(limits: Limits, json: Value) -> Self {
+        Self::http_with(limits, json, Budget::of_process()).await
+    }
+
+    async fn grpc_with(limits: Limits, mut json: Value, budget: Budget) -> Self {
         json["endpoint"] = json!("127.0.0.1:0");
         let (config, problems, _) =
             section::<GrpcServerConfig>(&json, |_, _: &Path<'_>, _: &mut Problems| {});
         assert!(problems.is_empty(), "{problems:?}");
         let (recording, page, intake, metrics) = insides("grpc");
-        let server = grpc::server::serve_within(limits, &config, intake, metrics).await.unwrap();
+        let budget = Arc::new(budget);
+        let serving = grpc::server::serve_within(limits, &config, intake, budget, metrics);
+        let server = serving.await.unwrap();
         Self { server, recording, page }
     }
 
-    async fn http(limits: Limits, mut json: Value) -> Self {
+    async fn http_with(limits: Limits, mut json: Value, budget: Budget) -> Self {
         json["endpoint"] = json!("127.0.0.1:0");
         let (config, problems, _) =
             section::<OtlpHttpServerConfig>(&json, |_, _: &Path<'_>, _: &mut Problems| {});
         assert!(problems.is_empty(), "{problems:?}");
         let (recording, page, intake, metrics) = insides("http");
-        let server = http::server::serve_within(limits, &config, intake, metrics).await.unwrap();
+        let budget = Arc::new(budget);
+        let serving = http::server::serve_within(limits, &config, intake, budget, metrics);
+        let server = serving.await.unwrap();
         Self { server, recording, page }
     }
 
@@ -86,7 +100,8 @@ impl Door {
     /// A well-behaved client.
     fn client(&self) -> Arc<dyn Sender> {
         let endpoint = self.server.address().unwrap().to_string();
-        let json = json!({ "endpoint": endpoint, "tls": { "insecure": true } });
+        let plain = json!({ "insecure": true });
+        let json = json!({ "endpoint": endpoint, "tls": plain, "compression": "none" });
         let (config, problems, _) = section::<OtlpGrpcConfig>(&json, ExporterConfig::validate);
         assert!(problems.is_empty(), "{problems:?}");
         Arc::new(config.client(&endpoint, &context().commons).unwrap())
@@ -283,11 +298,15 @@ async fn a_message_that_does_not_end_is_answered_and_its_connection_serves_on() 
 
 /// Waits until a request was refused for `reason`.
 async fn door_refused(door: &Door, reason: &str) {
-    let line = format!("reason=\"{reason}\"}} 1");
+    let none = format!("reason=\"{reason}\"}} 0");
     let refused = |line: &str| line.starts_with("otelcol_receiver_refused_requests");
-    while !door.page.render().lines().any(|l| refused(l) && l.ends_with(&line)) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let wait = async {
+        while door.page.render().lines().any(|line| refused(line) && line.ends_with(&none)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(SOON, wait).await;
+    assert!(waited.is_ok(), "{none}");
 }
 
 #[tokio::test]
@@ -377,7 +396,7 @@ async fn too_many_headers_are_refused_and_not_kept() {
     let mut block = headers();
     block.extend([0x40, 1, b'x', 0x7f, 0xe9, 0x06]);
     block.resize(block.len() + 1000, b'y');
-    block.resize(block.len() + 100, 0x80 | 62);
+    block.resize(block.len() + 100, 0xbe);
     tcp.write_all(&with_payload(HEADERS, END_HEADERS | END_STREAM, 1, &block)).await.unwrap();
     let mut answer = Vec::new();
     let refused = |bytes: &[u8]| {
@@ -497,6 +516,58 @@ async fn stopping_does_not_wait_for_a_client_that_does_not_answer() {
     half_open.read_u8().await.unwrap();
     let stopping = door.server.shutdown(clock::now() + 10 * SOON);
     tokio::time::timeout(SOON, stopping).await.expect("it ends long before the deadline");
+}
+
+/// Receives a few requests at a time and no large one, and lets the slow give way at once.
+fn small() -> Budget {
+    Budget::new(3 * memory::REQUEST_UPKEEP, Duration::ZERO)
+}
+
+#[tokio::test]
+async fn slow_messages_give_way_when_too_much_is_received() {
+    let limits = Limits { message: SOON, ..LIMITS };
+    let door = Door::grpc_with(limits, json!({}), small()).await;
+    let mut tcp = door.connect_http2().await;
+    for stream in [1, 3, 5] {
+        tcp.write_all(&with_payload(HEADERS, END_HEADERS, stream, &headers())).await.unwrap();
+    }
+    // Until the server has said that it wants them, or at least seen them.
+    tcp.write_all(&frame(PING, 0, 0, 8)).await.unwrap();
+    let mut answer = Vec::new();
+    while !frames(&answer).iter().any(|(kind, _)| *kind == PING) {
+        assert!(tcp.read_buf(&mut answer).await.unwrap() > 0);
+    }
+    door.client().send(traces(&["a"])).await.unwrap();
+    door_refused(&door, "over_budget").await;
+    while !frames(&answer).iter().any(|(kind, _)| *kind == HEADERS) {
+        assert!(tcp.read_buf(&mut answer).await.unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_to_be_sent_again_later() {
+    let span = "x".repeat(4 * memory::REQUEST_UPKEEP);
+    let door = Door::grpc_with(LIMITS, json!({}), small()).await;
+    let rejected = door.client().send(traces(&[&span])).await.unwrap_err();
+    assert_eq!(rejected.kind, crate::RejectedKind::Retryable);
+    assert_eq!(rejected.retry_after, Some(Duration::from_secs(1)));
+    door.client().send(traces(&["a"])).await.unwrap();
+
+    let door = Door::http_with(LIMITS, json!({}), small()).await;
+    let mut tcp = door.connect().await;
+    let body = traces(&[&span]);
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+         content-length: {}\r\ncontent-type: application/x-protobuf\r\n\r\n",
+        body.bytes().len()
+    );
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    tcp.write_all(body.bytes()).await.unwrap();
+    let answer = read_to_end(&mut tcp).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+    door_refused(&door, "over_budget").await;
 }
 
 #[test]

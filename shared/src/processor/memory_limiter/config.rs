@@ -9,7 +9,7 @@ use crate::config::{Decode, Node, Path, Problems};
 use crate::config_struct;
 use crate::consumer::Next;
 use crate::service::{BuildError, Context, ProcessorConfig};
-use crate::telemetry::{cgroup, process};
+use crate::telemetry::memory;
 use crate::wire::Signal;
 
 const MIB: u64 = 1024 * 1024;
@@ -66,7 +66,7 @@ impl ProcessorConfig for MemoryLimiterConfig {
         let limiter = match self.limiter.get() {
             Some(limiter) => Arc::clone(limiter),
             None => {
-                let limits = self.keys.limits(total_memory)?;
+                let limits = self.keys.limits(memory::total)?;
                 tracing::info!(
                     processor = %ctx.id,
                     limit_mib = limits.hard / MIB,
@@ -80,14 +80,6 @@ impl ProcessorConfig for MemoryLimiterConfig {
             }
         };
         Ok(Arc::new(Door { limiter, counts: Counts::new(&ctx.id.to_string(), ctx.signal), next }))
-    }
-}
-
-/// What percentages are of.
-fn total_memory() -> Option<u64> {
-    match (cgroup::memory_limit(), process::machine_memory()) {
-        (Some(limit), Some(machine)) => Some(limit.min(machine)),
-        (limit, machine) => limit.or(machine),
     }
 }
 

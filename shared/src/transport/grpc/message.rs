@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt;
 
 use crate::config::Compression;
+use crate::transport::budget::{MOST_RESERVED, Ticket};
 use crate::transport::compression::{self, Coding};
 use crate::transport::status::Unread;
 
@@ -23,9 +23,6 @@ pub(super) const PREFIX: usize = 5;
 
 /// Below this a message that came in is copied, since its frame may be a small part of a buffer.
 const SMALL: usize = 16 * 1024;
-
-/// Room that is made for a message because its prefix says so, before its bytes are there.
-const MOST_RESERVED: usize = 4 * 1024 * 1024;
 
 /// A message to be sent, from its prefix on.
 #[derive(Debug, Clone)]
@@ -143,23 +140,20 @@ impl Body for Outgoing {
     // The size is not said: a length of content is not gRPC's way.
 }
 
-/// Reads the one message of a body; `coding` is how it is compressed if it is.
+/// Reads the one message of a body, counting on `ticket`; `coding` is how it is compressed if it is.
 ///
 /// # Errors
 /// [`Unread::TooLarge`] above `limit` bytes, as sent or inflated: as soon as it is known.
 pub(super) async fn read(
     body: impl Body<Data = Bytes>,
+    ticket: &mut Ticket,
     coding: Option<Coding>,
     limit: usize,
 ) -> Result<Bytes, Unread> {
     let mut body = pin!(body);
     let mut reader = Reader::new(limit);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Unread::Broken("the message was not sent to its end".into()));
-        // Trailers of a request mean nothing.
-        if let Ok(data) = frame?.into_data() {
-            reader.take(data)?;
-        }
+    while let Some(data) = ticket.next(body.as_mut()).await? {
+        reader.take(data)?;
     }
     let (is_compressed, message) = reader.finish()?;
     match (is_compressed, coding) {

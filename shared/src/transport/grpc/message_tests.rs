@@ -1,4 +1,10 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body::Frame;
+
 use super::*;
+use crate::transport::budget::Budget;
 
 const LIMIT: usize = 100_000;
 
@@ -35,7 +41,8 @@ async fn read_frames(
     coding: Option<Coding>,
     limit: usize,
 ) -> Result<Bytes, Unread> {
-    read(Frames(frames.into_iter().map(Frame::data).collect()), coding, limit).await
+    let mut ticket = Arc::new(Budget::new(usize::MAX, Duration::ZERO)).begin().await.unwrap();
+    read(Frames(frames.into_iter().map(Frame::data).collect()), &mut ticket, coding, limit).await
 }
 
 fn cut(bytes: &[u8], size: usize) -> Vec<Bytes> {

@@ -21,6 +21,7 @@ use crate::config::{GrpcServerConfig, ServerKeepaliveConfig};
 use crate::otlp::{Intake, Refusal, Turned};
 use crate::service::BuildError;
 use crate::transport::bounds;
+use crate::transport::budget::{self, Budget};
 use crate::transport::compression::Coding;
 use crate::transport::connections::RequestGuard;
 use crate::transport::frames::PingPolicy;
@@ -41,9 +42,10 @@ const SEND_BUFFER: usize = 64 * 1024;
 pub async fn serve(
     config: &GrpcServerConfig,
     intake: Intake,
+    budget: Arc<Budget>,
     metrics: DoorMetrics,
 ) -> Result<Server, BuildError> {
-    serve_within(Limits::default(), config, intake, metrics).await
+    serve_within(Limits::default(), config, intake, budget, metrics).await
 }
 
 /// The same with other time limits.
@@ -51,6 +53,7 @@ pub(crate) async fn serve_within(
     limits: Limits,
     config: &GrpcServerConfig,
     intake: Intake,
+    budget: Arc<Budget>,
     metrics: DoorMetrics,
 ) -> Result<Server, BuildError> {
     let tls = match config.tls.as_ref() {
@@ -66,9 +69,11 @@ pub(crate) async fn serve_within(
     // Each request of a client that gives up is reset.
     let idle_frames = limits.idle_frames.max(2 * max_streams(config));
     let limits = Limits { idle_frames, pings, ..limits };
-    let door = Door { max_connections: config.max_connections as usize, limits, metrics };
+    let door =
+        Door { max_connections: budget::max_connections(config.max_connections), limits, metrics };
     let exporting = Arc::new(Exporting {
         intake,
+        budget: Arc::clone(&budget),
         max_message: config.max_message_bytes(),
         message_timeout: limits.message,
     });
@@ -81,6 +86,11 @@ pub(crate) async fn serve_within(
             let (exporting, mut guard) = (Arc::clone(&exporting), requests.request());
             async move { Ok::<_, Infallible>(exporting.answer(request, &mut guard).await) }
         });
+        let window = budget.window(lifetime.connections());
+        let mut builder = builder.clone();
+        builder
+            .initial_stream_window_size(window.min(bounds::STREAM_WINDOW))
+            .initial_connection_window_size(window);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         async move { lifetime.run(connection, age).await }
     })
@@ -95,8 +105,6 @@ fn builder(config: &GrpcServerConfig) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(bounds::STREAM_WINDOW)
-        .initial_connection_window_size(bounds::CONNECTION_WINDOW)
         .max_frame_size(bounds::MAX_FRAME)
         .max_concurrent_streams(max_streams(config))
         .max_header_list_size(bounds::MAX_HEADERS)
@@ -129,6 +137,7 @@ fn age(keepalive: &ServerKeepaliveConfig) -> Age {
 /// The three `Export` methods.
 struct Exporting {
     intake: Intake,
+    budget: Arc<Budget>,
     max_message: usize,
     message_timeout: Duration,
 }
@@ -190,7 +199,8 @@ impl Exporting {
     /// Reads the one message of a request.
     async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Unread> {
         let coding = coding(request.headers())?;
-        message::read(request.into_body(), coding, self.max_message).await
+        let mut ticket = self.budget.begin().await?;
+        message::read(request.into_body(), &mut ticket, coding, self.max_message).await
     }
 }
 

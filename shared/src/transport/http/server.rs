@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -17,6 +17,7 @@ use crate::config::{Headers, HttpServerConfig};
 use crate::otlp::{Encoding, Intake, OtlpHttpServerConfig, Refusal, Turned};
 use crate::service::BuildError;
 use crate::transport::bounds;
+use crate::transport::budget::{self, Budget};
 use crate::transport::compression::{self, Coding};
 use crate::transport::connections::RequestGuard;
 use crate::transport::guarded::Limits;
@@ -36,9 +37,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 pub async fn serve(
     config: &OtlpHttpServerConfig,
     intake: Intake,
+    budget: Arc<Budget>,
     metrics: DoorMetrics,
 ) -> Result<Server, BuildError> {
-    serve_within(Limits::default(), config, intake, metrics).await
+    serve_within(Limits::default(), config, intake, budget, metrics).await
 }
 
 /// The same with other time limits, where the configuration has none of its own.
@@ -46,6 +48,7 @@ pub(crate) async fn serve_within(
     limits: Limits,
     config: &OtlpHttpServerConfig,
     intake: Intake,
+    budget: Arc<Budget>,
     metrics: DoorMetrics,
 ) -> Result<Server, BuildError> {
     let settings = &config.server;
@@ -60,8 +63,12 @@ pub(crate) async fn serve_within(
         message: settings.read_timeout,
         ..limits
     };
-    let door = Door { max_connections: settings.max_connections as usize, limits, metrics };
-    let exporting = Arc::new(Exporting::new(config, intake));
+    let door = Door {
+        max_connections: budget::max_connections(settings.max_connections),
+        limits,
+        metrics,
+    };
+    let exporting = Arc::new(Exporting::new(config, intake, Arc::clone(&budget)));
     let builder = builder(settings);
     let age = Age { max_idle: settings.idle_timeout, ..Age::default() };
     listener.serve(door, move |stream, lifetime: Lifetime| {
@@ -71,7 +78,12 @@ pub(crate) async fn serve_within(
             let (exporting, mut guard) = (Arc::clone(&exporting), requests.request());
             async move { Ok::<_, Infallible>(exporting.answer(request, &mut guard).await) }
         });
-        let builder = builder.clone();
+        let window = budget.window(lifetime.connections());
+        let mut builder = builder.clone();
+        builder
+            .http2()
+            .initial_stream_window_size(window.min(bounds::STREAM_WINDOW))
+            .initial_connection_window_size(window);
         async move {
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             lifetime.run(connection, age).await;
@@ -91,8 +103,6 @@ fn builder(config: &HttpServerConfig) -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(bounds::STREAM_WINDOW)
-        .initial_connection_window_size(bounds::CONNECTION_WINDOW)
         .max_frame_size(bounds::MAX_FRAME)
         .max_concurrent_streams(bounds::MAX_STREAMS)
         .max_header_list_size(bounds::MAX_HEADERS)
@@ -105,6 +115,7 @@ fn builder(config: &HttpServerConfig) -> Builder<TokioExecutor> {
 /// The paths of the three signals.
 struct Exporting {
     intake: Intake,
+    budget: Arc<Budget>,
     paths: Vec<(String, Signal)>,
     max_body: usize,
     body_timeout: Duration,
@@ -115,11 +126,12 @@ struct Exporting {
 }
 
 impl Exporting {
-    fn new(config: &OtlpHttpServerConfig, intake: Intake) -> Self {
+    fn new(config: &OtlpHttpServerConfig, intake: Intake, budget: Arc<Budget>) -> Self {
         let signals = Signal::ALL.into_iter().filter(|signal| intake.takes(*signal));
         Self {
             paths: signals.map(|signal| (config.path(signal), signal)).collect(),
             intake,
+            budget,
             max_body: config.server.max_body_bytes(),
             body_timeout: config.server.read_timeout,
             compressions: config.server.compression_algorithms.clone(),
@@ -217,24 +229,12 @@ impl Exporting {
     /// Reads and inflates a body, both under the limit.
     async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Unread> {
         let coding = self.coding(request.headers())?;
-        let body = request.into_body();
-        // Known to be too large: not a byte of it is read.
-        if body.size_hint().lower() > self.max_body as u64 {
-            return Err(Unread::TooLarge(self.max_body));
-        }
-        let collected = Limited::new(body, self.max_body).collect();
-        let collected = match self.body_timeout {
-            Duration::ZERO => collected.await,
-            timeout => {
-                tokio::time::timeout(timeout, collected).await.map_err(|_| Unread::Timeout)?
-            }
+        let mut ticket = self.budget.begin().await?;
+        let read = ticket.read(request.into_body(), self.max_body);
+        let body = match self.body_timeout {
+            Duration::ZERO => read.await?,
+            timeout => tokio::time::timeout(timeout, read).await.map_err(|_| Unread::Timeout)??,
         };
-        let body = collected
-            .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => Unread::TooLarge(self.max_body),
-                None => Unread::Broken("the body was not sent to its end".into()),
-            })?
-            .to_bytes();
         match coding {
             None => Ok(body),
             Some(coding) => compression::inflate(coding, &body, self.max_body).map(Bytes::from),

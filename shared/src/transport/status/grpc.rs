@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ::http::{HeaderValue, Response};
 use tonic::{Code, Status};
 
-use super::{Unread, is_retryable, permanent_code, retry_delay, status_message};
+use super::{BUSY_DELAY, Unread, is_retryable, permanent_code, retry_delay, status_message};
 use crate::auth::Unauthenticated;
 use crate::batch::Batch;
 use crate::consumer::{Reached, Rejected, RejectedKind};
@@ -53,6 +53,10 @@ impl Unread {
     /// The status that the sender is answered with.
     pub(in crate::transport) fn to_grpc(&self) -> Status {
         let (code, message) = self.answer();
+        if let Unread::Busy = self {
+            let details = status_message(code, &message, Some(BUSY_DELAY));
+            return Status::with_details(code, message, details.into());
+        }
         let mut status = Status::new(code, message);
         if let Unread::UnknownCompression(_) = self {
             let spoken = HeaderValue::from_static("gzip,zstd,snappy,identity");

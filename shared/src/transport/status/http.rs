@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode, header};
 use tonic::Code;
 
-use super::{Unread, permanent_code, status_message};
+use super::{BUSY_DELAY, Unread, permanent_code, status_message};
 use crate::auth::Unauthenticated;
 use crate::batch::Batch;
 use crate::consumer::{Reached, Rejected, RejectedKind};
@@ -90,6 +90,10 @@ impl From<&Unread> for Failure {
     fn from(unread: &Unread) -> Self {
         let (code, message) = unread.answer();
         match unread {
+            Unread::Busy => Failure {
+                retry_after: Some(whole_seconds(BUSY_DELAY)),
+                ..Failure::new(status_of(code), code, message)
+            },
             Unread::TooLarge(_) => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, code, message),
             Unread::UnknownCompression(name) => Failure::new(
                 StatusCode::BAD_REQUEST,

@@ -47,7 +47,12 @@ pub enum Unread {
     Broken(Cow<'static, str>),
     /// Did not arrive in time.
     Timeout,
+    /// Too much is being received; to be sent again.
+    Busy,
 }
+
+/// When a request that came at a busy time may come again.
+const BUSY_DELAY: Duration = Duration::from_secs(1);
 
 impl Unread {
     /// What to tell the sender.
@@ -66,6 +71,9 @@ impl Unread {
             Unread::Broken(error) => (Code::InvalidArgument, error.clone()),
             Unread::Timeout => {
                 (Code::DeadlineExceeded, "the request did not arrive in time".into())
+            }
+            Unread::Busy => {
+                (Code::Unavailable, "too much is being received, try again later".into())
             }
         }
     }
