@@ -305,6 +305,34 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_cut_by_point_and_shared_when_all_points_have_one_group() {
+        /// Tells these groups, one after the other.
+        struct Told<const N: usize>([usize; N], usize);
+        impl<'a, const N: usize> Grouping<'a> for Told<N> {
+            fn group(&mut self, _: &'a [u8]) -> usize {
+                self.1 += 1;
+                self.0[self.1 - 1]
+            }
+        }
+        let mut writer = Writer::new();
+        writer.message(1, |entry| {
+            entry.message(2, |scope| {
+                scope.message(2, |metric| {
+                    metric.bytes(1, b"requests");
+                    metric.message(5, |gauge| (0..3).for_each(|_| gauge.bytes(1, b"")));
+                });
+            });
+        });
+        let batch = Batch::parse(Signal::Metrics, writer.into_vec().into()).unwrap();
+        let parts = batch.regroup_points(&mut Told([2, 0, 2], 0));
+        let items: Vec<_> = parts.iter().map(|(group, part)| (*group, part.items())).collect();
+        assert_eq!(items, [(0, 1), (2, 2)]);
+        let whole = batch.regroup_points(&mut Told([1; 3], 0));
+        assert_eq!(whole, [(1, batch.clone())]);
+        assert_eq!(whole[0].1.bytes().as_ptr(), batch.bytes().as_ptr());
+    }
+
+    #[test]
     fn the_trace_id_of_a_log_record_is_found() {
         let mut record = Writer::new();
         record.bytes(9, &[3; 16]);
