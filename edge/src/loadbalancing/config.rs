@@ -522,7 +522,7 @@ mod tests {
                 "lb::resolver: no resolvers specified for the exporter",
                 "lb::retry_on_failure::multiplier: multiplier value must be greater than or equal to 0",
                 "lb::sending_queue::queue_size: `queue_size` must be positive",
-                "lb::protocol::otlp::compression: gRPC speaks gzip and zstd",
+                "lb::protocol::otlp::compression: gRPC speaks gzip, zstd and snappy",
             ]
         );
     }

@@ -13,6 +13,58 @@ pub struct Endpoint {
     pub https: bool,
 }
 
+/// Where a gRPC client connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Over TCP.
+    Tcp(Endpoint),
+    /// A Unix socket, by its path.
+    Unix(String),
+}
+
+impl Target {
+    /// Reads an endpoint, or a path as `unix:path` or `unix:///path`.
+    /// Source: grpc doc/naming.md.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the user.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let path = match (text.strip_prefix("unix://"), text.strip_prefix("unix:")) {
+            (Some(path), _) if !path.starts_with('/') => {
+                return Err(format!("{text:?} has no absolute path, expected unix:///path"));
+            }
+            (Some(path), _) | (None, Some(path)) => path,
+            (None, None) => return Endpoint::parse(text).map(Target::Tcp),
+        };
+        match path {
+            "" => Err(format!("{text:?} has no path, expected unix:///path")),
+            path => Ok(Target::Unix(path.to_owned())),
+        }
+    }
+
+    /// Whether it was written as `https://`.
+    pub fn is_https(&self) -> bool {
+        matches!(self, Target::Tcp(endpoint) if endpoint.https)
+    }
+
+    /// The host, whose name a certificate must have.
+    pub fn host(&self) -> &str {
+        match self {
+            Target::Tcp(endpoint) => &endpoint.host,
+            Target::Unix(_) => "localhost",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Tcp(endpoint) => write!(f, "{endpoint}"),
+            Target::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
 impl Endpoint {
     /// Reads `host:port`, also behind `http://`, `https://`, `dns:///` or `passthrough:///`.
     ///
@@ -110,6 +162,17 @@ mod tests {
             "dns://10.0.0.2/x:1",
             Err("\"dns://10.0.0.2/x:1\": a name server of its own is not supported"),
         );
+    }
+
+    #[test]
+    fn a_unix_socket_is_named_by_its_path() {
+        let unix = |path: &str| Ok(Target::Unix(path.to_owned()));
+        assert_eq!(Target::parse("unix:///run/otel.sock"), unix("/run/otel.sock"));
+        assert_eq!(Target::parse("unix:/run/otel.sock"), unix("/run/otel.sock"));
+        assert_eq!(Target::parse("unix:otel.sock"), unix("otel.sock"));
+        assert!(Target::parse("unix:").is_err() && Target::parse("unix://").is_err());
+        assert!(Target::parse("unix://otel.sock").unwrap_err().contains("absolute"));
+        assert_eq!(Target::parse("a:1"), Endpoint::parse("a:1").map(Target::Tcp));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::auth::AuthConfig;
 use super::decode::{NotSupported, Section};
-use super::endpoint::Endpoint;
+use super::endpoint::Target;
 use super::headers::Headers;
 use super::problems::{Path, Problems};
 use super::tls::{ClientTlsConfig, ServerTlsConfig};
@@ -22,6 +22,25 @@ config_enum! {
         Zstd = "zstd",
         /// zlib, which HTTP calls deflate; not for gRPC.
         Zlib = "zlib" | "deflate",
+        /// Snappy: one block over HTTP, framed over gRPC.
+        Snappy = "snappy",
+        /// Snappy, framed; not for gRPC, where snappy is.
+        SnappyFramed = "x-snappy-framed",
+        /// LZ4, framed; not for gRPC.
+        Lz4 = "lz4",
+    }
+}
+
+impl Compression {
+    /// What gRPC calls it, if it has it.
+    pub fn grpc_name(self) -> Option<&'static str> {
+        match self {
+            Compression::None => Some("identity"),
+            Compression::Gzip => Some("gzip"),
+            Compression::Zstd => Some("zstd"),
+            Compression::Snappy => Some("snappy"),
+            Compression::Zlib | Compression::SnappyFramed | Compression::Lz4 => None,
+        }
     }
 }
 
@@ -56,7 +75,8 @@ config_struct! {
     /// A gRPC client.
     #[derive(PartialEq)]
     pub struct GrpcClientConfig {
-        /// Where to: `host:port`, also as `dns:///host:port`, `http://…` or `https://…`.
+        /// Where to: `host:port`, also as `dns:///host:port`, `http://…`, `https://…`, or a Unix
+        /// socket as `unix:///path`.
         pub endpoint: String = String::new(),
         /// How messages are compressed.
         pub compression: Compression = Compression::None,
@@ -106,11 +126,11 @@ impl GrpcClientConfig {
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         self.tls.validate(&at.key("tls"), problems);
         self.auth.validate(&at.key("auth"), problems, Side::Client);
-        if self.compression == Compression::Zlib {
-            problems.report(&at.key("compression"), "gRPC speaks gzip and zstd");
+        if self.compression.grpc_name().is_none() {
+            problems.report(&at.key("compression"), "gRPC speaks gzip, zstd and snappy");
         }
         if !self.endpoint.is_empty()
-            && let Err(error) = Endpoint::parse(&self.endpoint)
+            && let Err(error) = Target::parse(&self.endpoint)
         {
             problems.report(&at.key("endpoint"), error);
         }

@@ -34,7 +34,7 @@ pub use auth::AuthConfig;
 pub use cors::CorsConfig;
 pub use decode::{Decode, DecodeField, Fields, NotSupported, Section, expected, key_name};
 pub use document::Document;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Target};
 pub use grpc::{
     Balancer, ClientKeepaliveConfig, Compression, GrpcClientConfig, GrpcServerConfig,
     KeepaliveParameters, KeepalivePolicy, ServerKeepaliveConfig, Transport,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Compression, Endpoint, GrpcClientConfig, Path, Problems, Section};
+use crate::config::{Compression, GrpcClientConfig, Path, Problems, Section, Target};
 use crate::config_struct;
 use crate::consumer::Next;
 use crate::queue::{ChainSettings, QueueConfig, RetryConfig, chain};
@@ -56,12 +56,16 @@ impl ExporterConfig for OtlpGrpcConfig {
     }
 
     fn build(&self, ctx: &Context) -> Result<Next, BuildError> {
-        let endpoint = Endpoint::parse(&self.client.endpoint).map_err(BuildError::new)?;
+        let target = Target::parse(&self.client.endpoint).map_err(BuildError::new)?;
+        let destination = match target {
+            Target::Tcp(endpoint) => Some((endpoint.host, endpoint.port)),
+            Target::Unix(_) => None,
+        };
         let settings = ChainSettings {
             timeout: self.timeout,
             retry: self.retry_on_failure.clone(),
             queue: self.sending_queue.clone(),
-            destination: Some((endpoint.host, endpoint.port)),
+            destination,
         };
         Ok(chain(ctx, settings, Arc::new(self.client(&self.client.endpoint, &ctx.commons)?)))
     }

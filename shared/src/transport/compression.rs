@@ -1,7 +1,4 @@
 //! Compression: the only file of ours that inflates, and always under a cap.
-//!
-//! What is read is more than what is written: a server takes every coding that the Collector's
-//! does, a client makes those that its configuration knows.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -65,6 +62,9 @@ pub fn content_encoding(compression: Compression) -> Option<&'static str> {
         Compression::Gzip => Some("gzip"),
         Compression::Zstd => Some("zstd"),
         Compression::Zlib => Some("deflate"),
+        Compression::Snappy => Some("snappy"),
+        Compression::SnappyFramed => Some("x-snappy-framed"),
+        Compression::Lz4 => Some("lz4"),
     }
 }
 
@@ -164,30 +164,35 @@ pub fn compress(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
             encoder.finish()
         }
         Compression::Zstd => zstd::bulk::compress(bytes, zstd::DEFAULT_COMPRESSION_LEVEL),
+        Compression::Snappy => {
+            snap::raw::Encoder::new().compress_vec(bytes).map_err(io::Error::other)
+        }
+        Compression::SnappyFramed => {
+            let mut encoder = snap::write::FrameEncoder::new(room);
+            encoder.write_all(bytes)?;
+            encoder.into_inner().map_err(|error| io::Error::other(error.to_string()))
+        }
+        Compression::Lz4 => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(room);
+            encoder.write_all(bytes)?;
+            encoder.finish().map_err(io::Error::other)
+        }
     }
 }
 
-/// Compresses `bytes` as a client of another make would, under every name that is read.
+/// Compresses `bytes` under every name that is read.
 #[cfg(test)]
 pub(crate) fn compress_as(name: &str, bytes: &[u8]) -> Vec<u8> {
-    let framed = || {
-        let mut encoder = snap::write::FrameEncoder::new(Vec::new());
-        encoder.write_all(bytes).unwrap();
-        encoder.into_inner().unwrap()
+    let compression = match name {
+        "gzip" => Compression::Gzip,
+        "zstd" => Compression::Zstd,
+        "zlib" | "deflate" => Compression::Zlib,
+        "snappy" => Compression::Snappy,
+        "x-snappy-framed" => Compression::SnappyFramed,
+        "lz4" => Compression::Lz4,
+        _ => Compression::None,
     };
-    match name {
-        "gzip" => compress(Compression::Gzip, bytes).unwrap(),
-        "zstd" => compress(Compression::Zstd, bytes).unwrap(),
-        "zlib" | "deflate" => compress(Compression::Zlib, bytes).unwrap(),
-        "snappy" => snap::raw::Encoder::new().compress_vec(bytes).unwrap(),
-        "x-snappy-framed" => framed(),
-        "lz4" => {
-            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            encoder.write_all(bytes).unwrap();
-            encoder.finish().unwrap()
-        }
-        _ => bytes.to_vec(),
-    }
+    compress(compression, bytes).unwrap()
 }
 
 #[cfg(test)]

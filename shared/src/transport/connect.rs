@@ -1,19 +1,20 @@
 //! Connecting: where to, over what, and why it failed.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tls::ClientTls;
-use crate::config::Endpoint;
+use crate::config::{Balancer, Endpoint, Target};
 
 /// How long connecting may take, TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,8 +40,8 @@ impl ConnectError {
     }
 
     /// A connection on which HTTP could not begin.
-    pub(super) fn handshake(endpoint: &Endpoint, error: &hyper::Error) -> Self {
-        let detail = format!("HTTP/2 handshake with {endpoint}: {error}");
+    pub(super) fn handshake(target: &Target, error: &hyper::Error) -> Self {
+        let detail = format!("HTTP/2 handshake with {target}: {error}");
         Self::new("HTTP/2 with the destination failed", detail)
     }
 }
@@ -51,16 +52,50 @@ impl ConnectError {
 /// # Errors
 /// Why none of them did.
 pub async fn connect(endpoint: &Endpoint, tls: Option<&ClientTls>) -> Result<Stream, ConnectError> {
-    tokio::time::timeout(CONNECT_TIMEOUT, connect_in_time(endpoint, tls)).await.unwrap_or_else(
-        |_| {
-            let reason = "connecting to the destination took too long";
-            Err(ConnectError::new(reason, format!("no connection within {CONNECT_TIMEOUT:?}")))
-        },
-    )
+    in_time(connect_tcp(endpoint, Balancer::RoundRobin, tls)).await
 }
 
-async fn connect_in_time(
+/// Connects to `target`; `balancer` says which of its addresses comes first.
+///
+/// # Errors
+/// Why it could not.
+pub(super) async fn connect_to(
+    target: &Target,
+    balancer: Balancer,
+    tls: Option<&ClientTls>,
+) -> Result<Stream, ConnectError> {
+    match target {
+        Target::Tcp(endpoint) => in_time(connect_tcp(endpoint, balancer, tls)).await,
+        Target::Unix(path) => in_time(connect_unix(path, target, tls)).await,
+    }
+}
+
+async fn in_time(
+    connecting: impl Future<Output = Result<Stream, ConnectError>>,
+) -> Result<Stream, ConnectError> {
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| {
+        let reason = "connecting to the destination took too long";
+        Err(ConnectError::new(reason, format!("no connection within {CONNECT_TIMEOUT:?}")))
+    })
+}
+
+async fn connect_unix(
+    path: &str,
+    target: &Target,
+    tls: Option<&ClientTls>,
+) -> Result<Stream, ConnectError> {
+    match UnixStream::connect(path).await {
+        Ok(stream) => handshake(stream, target.host(), target, tls).await,
+        Err(error) => {
+            let reason = format!("cannot connect to the destination: {}", error.kind());
+            Err(ConnectError::new(reason, format!("{target}: {error}")))
+        }
+    }
+}
+
+async fn connect_tcp(
     endpoint: &Endpoint,
+    balancer: Balancer,
     tls: Option<&ClientTls>,
 ) -> Result<Stream, ConnectError> {
     let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
@@ -75,8 +110,10 @@ async fn connect_in_time(
         let detail = format!("{:?} has no address", endpoint.host);
         return Err(ConnectError::new("the destination's name has no address", detail));
     }
-    let first = rand::rng().random_range(0..addresses.len());
-    addresses.rotate_left(first);
+    if balancer == Balancer::RoundRobin {
+        let first = rand::rng().random_range(0..addresses.len());
+        addresses.rotate_left(first);
+    }
     let mut last = None;
     for address in addresses {
         let connected = async {
@@ -85,7 +122,7 @@ async fn connect_in_time(
             Ok(stream)
         };
         match connected.await {
-            Ok(stream) => return handshake(stream, endpoint, tls).await,
+            Ok(stream) => return handshake(stream, &endpoint.host, endpoint, tls).await,
             Err(error) => last = Some((address, error)),
         }
     }
@@ -103,20 +140,22 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Speaks TLS, if it is to be spoken, with the one who has a certificate for `host`.
 async fn handshake(
-    stream: TcpStream,
-    endpoint: &Endpoint,
+    socket: impl Into<Socket>,
+    host: &str,
+    target: impl fmt::Display,
     tls: Option<&ClientTls>,
 ) -> Result<Stream, ConnectError> {
-    let Some(tls) = tls else { return Ok(Stream::plain(stream)) };
+    let Some(tls) = tls else { return Ok(Stream::plain(socket)) };
     let name = tls
-        .server_name(&endpoint.host)
+        .server_name(host)
         .map_err(|detail| ConnectError::new("the destination's name is no name for TLS", detail))?;
-    match tls.connector().connect(name, Socket::from(stream)).await {
+    match tls.connector().connect(name, socket.into()).await {
         Ok(stream) => Ok(Stream::tls(TlsStream::Client(stream))),
         Err(error) => {
             let reason = format!("TLS with the destination failed: {}", tls_reason(&error));
-            Err(ConnectError::new(reason, format!("TLS handshake with {endpoint}: {error}")))
+            Err(ConnectError::new(reason, format!("TLS handshake with {target}: {error}")))
         }
     }
 }

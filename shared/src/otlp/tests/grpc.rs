@@ -26,7 +26,7 @@ fn client(endpoint: &str, settings: Value) -> Arc<dyn Sender> {
 async fn a_batch_crosses_unchanged_with_every_compression() {
     let served = serve_grpc().await;
     let large = traces(&vec!["a span whose name fills more than one frame"; 10_000]);
-    for compression in ["none", "gzip", "zstd"] {
+    for compression in ["none", "gzip", "zstd", "snappy"] {
         let client = client(&served.endpoint(), json!({ "compression": compression }));
         for batch in [traces(&["a"]), large.clone()] {
             assert_eq!(client.send(batch.clone()).await.unwrap(), Delivered::default());
@@ -165,6 +165,22 @@ async fn a_request_that_the_peer_did_not_look_at_goes_out_again() {
     }
     let rejected = sending.await.unwrap().unwrap_err();
     assert_eq!((rejected.kind, rejected.reached), (RejectedKind::Retryable, Reached::Nobody));
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_spoken_over_and_a_missing_one_is_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("otel.sock");
+    let path = path.to_str().unwrap();
+    let client = grpc_client(&format!("unix://{path}"), json!({ "authority": "backend" }));
+    let rejected = client.send(traces(&["a"])).await.unwrap_err();
+    assert_eq!(rejected.reached, Reached::Nobody);
+    assert_eq!(rejected.reason, "cannot connect to the destination: entity not found");
+    let settings = json!({ "grpc": { "endpoint": path, "transport": "unix" } });
+    let served = serve(settings).await;
+    let client = grpc_client(&format!("unix:{path}"), json!({}));
+    client.send(traces(&["a"])).await.unwrap();
+    assert_eq!(served.recording.taken(), [traces(&["a"])]);
 }
 
 #[tokio::test]

@@ -148,6 +148,101 @@ async fn certificates_are_read_again_after_the_interval() {
     send("grpc", &served, &json!({ "ca_pem": after.pem() })).await.unwrap();
 }
 
+/// Writes certificates where a link leads, as the kubelet does: a new directory each time, and
+/// the link turned over to it.
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    fn at(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Puts this into the files `ca`, `cert` and `key`.
+    fn turn(&self, version: &str, ca: &Authority, identity: &Value) {
+        let text = |key: &str| identity[key].as_str().unwrap().to_owned();
+        std::fs::create_dir(self.at(version)).unwrap();
+        for (name, content) in
+            [("ca", ca.pem()), ("cert", text("cert_pem")), ("key", text("key_pem"))]
+        {
+            std::fs::write(self.at(&format!("{version}/{name}")), content).unwrap();
+        }
+        std::os::unix::fs::symlink(self.at(version), self.at("new")).unwrap();
+        std::fs::rename(self.at("new"), self.at("data")).unwrap();
+    }
+
+    fn settings(&self) -> Value {
+        json!({
+            "ca_file": self.at("data/ca"), "cert_file": self.at("data/cert"),
+            "key_file": self.at("data/key"), "reload_interval": "1ns",
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_client_follows_a_rotation_of_all_its_files() {
+    let (before, after) = (authority("one"), authority("another"));
+    let mounted = Mounted(tempfile::tempdir().unwrap());
+    mounted.turn("1", &before, &identity(&before, "client"));
+    let settings = json!({ "endpoint": "a:1", "tls": mounted.settings() });
+    let (config, problems, _) = section::<OtlpGrpcConfig>(&settings, ExporterConfig::validate);
+    assert!(problems.is_empty(), "{problems:?}");
+    let ca_file = tempfile::NamedTempFile::new().unwrap();
+    let serve = async |authority: &Authority| {
+        std::fs::write(ca_file.path(), authority.pem()).unwrap();
+        let mutual = json!({ "client_ca_file": ca_file.path().to_str().unwrap() });
+        serve_tls("grpc", &with(identity(authority, "127.0.0.1"), &mutual)).await
+    };
+    let old = serve(&before).await;
+    let client = config.client(&old.endpoint(), &context().commons).unwrap();
+    client.send(traces(&["a"])).await.unwrap();
+    let address = old.address();
+    old.receiver.shutdown(clock::now() + SOON).await;
+    std::fs::write(ca_file.path(), after.pem()).unwrap();
+    let mutual = json!({
+        "endpoint": address.to_string(),
+        "tls": with(identity(&after, "127.0.0.1"), &json!({
+            "client_ca_file": ca_file.path().to_str().unwrap(),
+        })),
+    });
+    let new = self::serve(json!({ "grpc": mutual })).await;
+    let rejected = client.send(traces(&["b"])).await.unwrap_err();
+    assert!(rejected.reason.contains("not from a trusted issuer"), "{rejected}");
+    mounted.turn("2", &after, &identity(&after, "client"));
+    client.probe(SOON).await.unwrap();
+    client.send(traces(&["c"])).await.unwrap();
+    assert_eq!(new.recording.taken(), [traces(&["c"])]);
+    // Half of a rotation: the key of another certificate. What was read stays in use.
+    std::fs::write(mounted.at("data/key"), identity(&after, "x")["key_pem"].as_str().unwrap())
+        .unwrap();
+    let again = config.client(&address.to_string(), &context().commons).err().unwrap();
+    assert!(again.to_string().contains("certificate and key"), "{again}");
+    new.receiver.shutdown(clock::now() + SOON).await;
+    let _new = self::serve(json!({ "grpc": mutual })).await;
+    client.probe(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_follows_a_rotation_of_its_clients_authority() {
+    let (ours, before, after) = (authority("server"), authority("one"), authority("another"));
+    let mounted = Mounted(tempfile::tempdir().unwrap());
+    mounted.turn("1", &before, &identity(&ours, "127.0.0.1"));
+    let tls = json!({
+        "cert_file": mounted.at("data/cert"), "key_file": mounted.at("data/key"),
+        "client_ca_file": mounted.at("data/ca"), "reload_interval": "1ns",
+    });
+    for protocol in PROTOCOLS {
+        let served = serve_tls(protocol, &tls).await;
+        let as_client =
+            |of: &Authority| with(identity(of, "client"), &json!({ "ca_pem": ours.pem() }));
+        send(protocol, &served, &as_client(&before)).await.unwrap();
+        mounted.turn(&format!("{protocol} 2"), &after, &identity(&ours, "127.0.0.1"));
+        send(protocol, &served, &as_client(&after)).await.unwrap();
+        let rejected = send(protocol, &served, &as_client(&before)).await.unwrap_err();
+        assert!(rejected.reason.contains("UnknownCA"), "{protocol}: {rejected}");
+        mounted.turn(&format!("{protocol} 3"), &before, &identity(&ours, "127.0.0.1"));
+    }
+}
+
 #[test]
 fn settings_that_cannot_work_are_all_named() {
     let json = json!({ "endpoint": "host:4317", "tls": {

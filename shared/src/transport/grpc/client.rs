@@ -18,11 +18,10 @@ use super::export_path;
 use super::message::{Message, Outgoing};
 use crate::auth::{ClientAuth, Unsigned};
 use crate::batch::Batch;
-use crate::config::{Compression, Endpoint, GrpcClientConfig};
+use crate::config::{Compression, GrpcClientConfig, Target};
 use crate::consumer::{Reached, Rejected};
 use crate::queue::{Delivered, Sender};
 use crate::service::{BuildError, Commons};
-use crate::transport::compression::content_encoding;
 use crate::transport::status;
 use crate::transport::tls::{Alpn, ClientTls};
 use crate::wire::Signal;
@@ -66,8 +65,8 @@ impl GrpcClient {
         endpoint: &str,
         commons: &Commons,
     ) -> Result<Self, BuildError> {
-        let endpoint = Endpoint::parse(endpoint).map_err(BuildError::new)?;
-        let tls = match config.tls.is_on() || endpoint.https {
+        let target = Target::parse(endpoint).map_err(BuildError::new)?;
+        let tls = match config.tls.is_on() || target.is_https() {
             true => Some(ClientTls::new(&config.tls, Alpn::Http2)?),
             false => None,
         };
@@ -80,13 +79,13 @@ impl GrpcClient {
                 "auth: these credentials must not be sent in plain text: gRPC needs TLS for them",
             ));
         }
-        let targets = targets(config, &endpoint, tls.is_some())?;
+        let targets = targets(config, &target, tls.is_some())?;
         let headers = headers(config)?;
         let patience = match config.wait_for_ready {
             true => Patience::WaitForReady,
             false => Patience::FailFast,
         };
-        let dialer = Arc::new(Dialer::new(config, endpoint, tls));
+        let dialer = Arc::new(Dialer::new(config, target, tls));
         let connections = (0..config.connections.max(1))
             .map(|_| Arc::new(Connection::new(Arc::clone(&dialer))))
             .collect();
@@ -103,8 +102,8 @@ impl GrpcClient {
     }
 
     /// Where it sends to.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.0.dialer.endpoint
+    pub fn target(&self) -> &Target {
+        &self.0.dialer.target
     }
 
     /// Connections that can take a request now.
@@ -160,7 +159,7 @@ impl GrpcClient {
 
 impl fmt::Debug for GrpcClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GrpcClient({})", self.0.dialer.endpoint)
+        write!(f, "GrpcClient({})", self.0.dialer.target)
     }
 }
 
@@ -243,14 +242,15 @@ impl Failed {
 /// Where each signal is sent to.
 fn targets(
     config: &GrpcClientConfig,
-    endpoint: &Endpoint,
+    target: &Target,
     is_tls: bool,
 ) -> Result<BTreeMap<Signal, Uri>, BuildError> {
-    let authority = match config.authority.as_str() {
-        "" => endpoint.to_string(),
-        authority => authority.to_owned(),
+    let authority = match (config.authority.as_str(), target) {
+        ("", Target::Tcp(endpoint)) => endpoint.to_string(),
+        ("", Target::Unix(_)) => target.host().to_owned(),
+        (authority, _) => authority.to_owned(),
     };
-    let target = |signal| {
+    let uri = |signal| {
         Uri::builder()
             .scheme(if is_tls { "https" } else { "http" })
             .authority(authority.as_str())
@@ -258,7 +258,7 @@ fn targets(
             .build()
             .map_err(|_| BuildError::new(format!("{authority:?} is no authority")))
     };
-    Signal::ALL.into_iter().map(|signal| Ok((signal, target(signal)?))).collect()
+    Signal::ALL.into_iter().map(|signal| Ok((signal, uri(signal)?))).collect()
 }
 
 fn headers(config: &GrpcClientConfig) -> Result<HeaderMap, BuildError> {
@@ -272,14 +272,11 @@ fn headers(config: &GrpcClientConfig) -> Result<HeaderMap, BuildError> {
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(header::USER_AGENT, user_agent);
-    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip,zstd"));
-    match config.compression {
-        Compression::Zlib => return Err(BuildError::new("gRPC speaks gzip and zstd")),
-        compression => {
-            if let Some(name) = content_encoding(compression) {
-                headers.insert("grpc-encoding", HeaderValue::from_static(name));
-            }
-        }
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip,zstd,snappy"));
+    let encoding = config.compression.grpc_name();
+    let encoding = encoding.ok_or_else(|| BuildError::new("gRPC speaks gzip, zstd and snappy"))?;
+    if config.compression != Compression::None {
+        headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
     }
     for (name, value) in config.headers.iter() {
         headers.entry(name).or_insert_with(|| value.clone());

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::message::Outgoing;
-use crate::config::{ClientKeepaliveConfig, Endpoint, GrpcClientConfig};
-use crate::transport::connect::{ConnectError, connect};
+use crate::config::{Balancer, ClientKeepaliveConfig, GrpcClientConfig, Target};
+use crate::transport::connect::{ConnectError, connect_to};
 use crate::transport::status;
 use crate::transport::tls::ClientTls;
 
@@ -35,7 +35,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
 /// How connections of one client are made.
 pub(super) struct Dialer {
-    pub(super) endpoint: Endpoint,
+    pub(super) target: Target,
+    balancer: Balancer,
     tls: Option<ClientTls>,
     keepalive: Option<ClientKeepaliveConfig>,
     send_buffer: usize,
@@ -100,20 +101,17 @@ impl Drop for InFlight<'_> {
 }
 
 impl Dialer {
-    pub(super) fn new(
-        config: &GrpcClientConfig,
-        endpoint: Endpoint,
-        tls: Option<ClientTls>,
-    ) -> Self {
+    pub(super) fn new(config: &GrpcClientConfig, target: Target, tls: Option<ClientTls>) -> Self {
         let send_buffer = match config.write_buffer_size {
             0 => SEND_BUFFER,
             size => size,
         };
-        Self { endpoint, tls, keepalive: config.keepalive.as_ref().cloned(), send_buffer }
+        let keepalive = config.keepalive.as_ref().cloned();
+        Self { target, balancer: config.balancer_name, tls, keepalive, send_buffer }
     }
 
     async fn dial(&self) -> Result<SendRequest<Outgoing>, ConnectError> {
-        let stream = connect(&self.endpoint, self.tls.as_ref()).await?;
+        let stream = connect_to(&self.target, self.balancer, self.tls.as_ref()).await?;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -130,9 +128,9 @@ impl Dialer {
         let (sender, connection) = builder
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| ConnectError::handshake(&self.endpoint, &error))?;
+            .map_err(|error| ConnectError::handshake(&self.target, &error))?;
         // Ends when the peer closes or the last sender is gone.
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.target.clone();
         drop(tokio::spawn(async move {
             if let Err(error) = connection.await {
                 let error = status::root(&error);
@@ -258,7 +256,7 @@ impl Connection {
     async fn open(self: Arc<Self>) {
         let opened = self.dialer.dial().await;
         {
-            let endpoint = &self.dialer.endpoint;
+            let endpoint = &self.dialer.target;
             let mut state = self.state();
             let failures = match &*state {
                 State::Connecting { failures } => *failures,

@@ -52,7 +52,12 @@ impl Message {
                 true => first,
                 false => join(std::iter::once(first).chain(rest)),
             };
-            first = compression::compress(compression, &joined)?.into();
+            // What gRPC calls snappy is framed.
+            let made = match compression {
+                Compression::Snappy => Compression::SnappyFramed,
+                other => other,
+            };
+            first = compression::compress(made, &joined)?.into();
             rest = VecDeque::new();
         }
         let size = first.len() + rest.iter().map(Bytes::len).sum::<usize>();

@@ -90,6 +90,7 @@ async fn a_message_is_read_however_it_is_cut_into_frames() {
         (Compression::None, None),
         (Compression::Gzip, Some(Coding::Gzip)),
         (Compression::Zstd, Some(Coding::Zstd)),
+        (Compression::Snappy, Some(Coding::SnappyFramed)),
     ];
     for (compression, coding) in codings {
         let framed = framed(compression, &bytes);
