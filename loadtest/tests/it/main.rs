@@ -7,6 +7,7 @@
 
 mod common;
 
+mod authentication;
 mod configuration;
 mod conservation;
 mod destinations;
