@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use shared::consumer::{Rejected, RejectedKind};
 use shared::membership::Member;
 use shared::queue::{Delivered, Sizer};
+use shared::telemetry::expiring::Gauge;
 use shared::{Batch, clock};
 use tokio::sync::mpsc;
 
@@ -69,11 +70,11 @@ impl LaneHandle {
     )]
     pub(super) fn start(peer: Arc<Peer>, settings: LaneSettings, metrics: LaneMetrics) -> Self {
         let (inbox, messages) = mpsc::unbounded_channel();
-        let held = Arc::<HeldFor>::default();
+        let bytes = metrics.held_bytes.clone();
+        let held = Arc::new(HeldFor { units: AtomicUsize::new(0), bytes });
         let task = Task {
             peer: Arc::clone(&peer),
             lane: Lane::new(settings.limits),
-            held: Arc::clone(&held),
             metrics,
         };
         drop(tokio::spawn(task.run(messages)));
@@ -97,18 +98,17 @@ pub(super) struct Place {
 }
 
 /// What is held for one backend.
-#[derive(Default)]
 struct HeldFor {
     /// In the unit of its room.
     units: AtomicUsize,
-    bytes: AtomicUsize,
+    bytes: Gauge,
 }
 
 impl Place {
     fn new(held: &Arc<HeldFor>, sizer: Sizer, batch: &Batch) -> Self {
         let (units, bytes) = (sizer.measure(batch), batch.bytes().len());
         let before = held.units.fetch_add(units, Ordering::AcqRel);
-        held.bytes.fetch_add(bytes, Ordering::Relaxed);
+        held.bytes.increment(as_gauge(bytes));
         Self { held: Arc::clone(held), units, bytes, before }
     }
 }
@@ -116,7 +116,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.held.units.fetch_sub(self.units, Ordering::AcqRel);
-        self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.held.bytes.decrement(as_gauge(self.bytes));
     }
 }
 
@@ -175,7 +175,6 @@ impl Member for Way {
 struct Task {
     peer: Arc<Peer>,
     lane: Lane<Part>,
-    held: Arc<HeldFor>,
     metrics: LaneMetrics,
 }
 
@@ -261,7 +260,6 @@ impl Task {
 
     fn measure(&self) {
         self.metrics.in_flight.set(as_gauge(self.lane.in_flight()));
-        self.metrics.held_bytes.set(as_gauge(self.held.bytes.load(Ordering::Relaxed)));
         match self.lane.oldest() {
             Some(part) => self.metrics.queue_age.since(part.waits_since()),
             None => self.metrics.queue_age.clear(),

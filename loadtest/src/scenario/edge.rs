@@ -13,7 +13,11 @@ const FAILED: &str = "otelcol_exporter_send_failed_spans";
 const NOT_ADMITTED: &[&str] =
     &["otelcol_exporter_enqueue_failed_spans", "otelcol_processor_memory_limiter_refused_spans"];
 /// What an exporter has not answered for, in several units: all are 0 when it holds nothing.
-const HELD: &[&str] = &["otelcol_exporter_queue_size", "otelcol_exporter_in_flight_requests"];
+const HELD: &[&str] = &[
+    "otelcol_exporter_queue_size",
+    "otelcol_exporter_in_flight_requests",
+    "otelcol_loadbalancer_backend_queue_bytes",
+];
 /// Items that were sent again though it is not known whether the first attempt delivered them.
 const POSSIBLE_DUPLICATES: &str = "otelcol_loadbalancer_possible_duplicate_items";
 
