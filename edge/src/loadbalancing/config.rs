@@ -250,13 +250,10 @@ impl LoadBalancingConfig {
                 (limits, Sizer::Bytes)
             }
         };
-        let room = match each {
+        let room = match each.or(own) {
             Some(queue) => Room { size: queue.queue_size, sizer: queue.sizer },
             // Half of all, so that one backend cannot take the place of the others.
-            None => {
-                let Admission { capacity, sizer, .. } = self.admission();
-                Room { size: capacity.div_ceil(2), sizer }
-            }
+            None => Room { size: DEFAULT_CAPACITY / 2, sizer: Sizer::Bytes },
         };
         LaneSettings { limits, sizer, room }
     }
@@ -471,7 +468,7 @@ mod tests {
         assert_eq!((admission.capacity, admission.sizer), (10, Sizer::Requests));
         assert!(admission.block_on_overflow && !admission.wait_for_result);
         let lane = config.lane();
-        assert_eq!(lane.room, Room { size: 5, sizer: Sizer::Requests });
+        assert_eq!(lane.room, Room { size: 10, sizer: Sizer::Requests });
         let limits = Limits {
             in_flight: 3,
             max_wait: Duration::from_secs(1),

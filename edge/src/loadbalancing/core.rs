@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
 use shared::consumer::{Reached, Rejected};
-use shared::membership::{RouteTable, Routes};
+use shared::membership::{Member, RouteTable, Routes};
 use shared::queue::{Counts, Delivered, QueueMetrics, RetryConfig, Sizer, Verdict, split};
 use shared::service::{Context, Losses};
 use shared::telemetry::thin::Thin;
 use shared::{Batch, clock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::lane_task::Way;
+use super::lane::Waiting;
+use super::lane_task::{LONGEST_PAUSE, Place, Way};
 use super::metrics::RoutingMetrics;
 use super::routing_key::{RoutingKey, Split};
 use super::ticket::{Answer, Caller, Part, STOPPING, Ticket, as_gauge};
@@ -29,6 +31,9 @@ const FIRST_LOOKUP: Duration = Duration::from_secs(1);
 
 /// What `open_items` says after the exporter was cut off.
 const CUT_OFF: u64 = u64::MAX;
+
+/// How often a part that waits is looked at, whether its sender has gone.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How an exporter takes requests.
 #[derive(Debug, Clone)]
@@ -61,7 +66,7 @@ pub(super) struct Core {
     /// Items that were admitted and have no outcome, or [`CUT_OFF`].
     open_items: AtomicU64,
     /// Requests that have no outcome.
-    pub(super) open: TaskTracker,
+    pub(super) requests: TaskTracker,
     /// Once cancelled, no wait is begun or continued: one more attempt, and that is final.
     stopping: CancellationToken,
     retried: Thin,
@@ -96,7 +101,7 @@ impl Core {
             metrics: RoutingMetrics::new(&labels),
             losses: Arc::clone(&ctx.losses),
             open_items: AtomicU64::new(0),
-            open: TaskTracker::new(),
+            requests: TaskTracker::new(),
             stopping: CancellationToken::new(),
             retried: Thin::new(),
             dropped: Thin::new(),
@@ -105,44 +110,103 @@ impl Core {
         }
     }
 
+    /// Whether senders wait for the outcome of their requests.
+    pub(super) fn waits_for_result(&self) -> bool {
+        self.admission.wait_for_result
+    }
+
     /// Takes a request; `Some` is where its outcome will be told.
     pub(super) async fn take(
         self: &Arc<Self>,
         batch: Batch,
     ) -> Result<Option<(Caller, Answer)>, Rejected> {
         let (batch, room) = self.reserve(batch).await?;
-        if self.admission.wait_for_result {
+        if self.waits_for_result() {
             self.first_lookup().await;
         }
-        let routes = self.table.current();
-        if routes.is_empty() && self.admission.wait_for_result {
-            self.metrics.unroutable.increment(batch.items() as u64);
-            return Err(self.refuse(batch, "no backend is known"));
+        let placed = loop {
+            match self.place(&batch) {
+                Placing::Placed(placed) => break Some(placed),
+                Placing::NoBackend if !self.waits_for_result() => break None,
+                Placing::NoBackend => {
+                    self.metrics.unroutable.increment(batch.items() as u64);
+                    return Err(self.refuse(batch, "no backend is known"));
+                }
+                Placing::Full(_) if self.stopping.is_cancelled() => {
+                    return Err(self.refuse(batch, STOPPING));
+                }
+                Placing::Full(way) if self.admission.block_on_overflow => way.freed().await,
+                Placing::Full(_) => {
+                    return Err(self.refuse(batch, "the queue of a backend is full"));
+                }
+            }
+        };
+        if !self.open(batch.items()) {
+            return Err(self.refuse(batch, STOPPING));
         }
-        let Split { parts, keyless } = match routes.is_empty() {
-            true => Split { parts: Vec::new(), keyless: 0 },
-            false => self.cut(&batch, &routes),
-        };
-        // All or nothing: a sender that is refused comes again with the whole request.
-        let places = parts.iter().map(|(owner, part)| routes.member(*owner).reserve(part));
-        let Some(places) = places.collect::<Option<Vec<_>>>() else {
-            return Err(self.refuse(batch, "the queue of a backend is full"));
-        };
-        self.metrics.keyless.increment(keyless as u64);
-        self.open_items.fetch_add(batch.items() as u64, Ordering::AcqRel);
         let ticket = Ticket::new(self, &batch, room);
-        let answer = self.admission.wait_for_result.then(|| ticket.wait());
+        let answer = self.waits_for_result().then(|| ticket.wait());
         let whole = Part::whole(ticket, batch);
-        if parts.is_empty() {
-            self.park(whole);
-            return Ok(answer);
-        }
-        let (owners, batches): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let parts = whole.divide(batches);
-        for ((owner, place), part) in owners.into_iter().zip(places).zip(parts) {
-            routes.member(owner).push(part, place);
+        match placed {
+            None => self.park(whole),
+            Some(Placed { routes, cut, places }) => {
+                self.metrics.keyless.increment(cut.keyless as u64);
+                self.push(&routes, whole, cut, Some(places));
+            }
         }
         Ok(answer)
+    }
+
+    /// Cuts a request and takes the room for its parts: all or nothing, since a sender that is
+    /// refused comes again with the whole request.
+    fn place(&self, batch: &Batch) -> Placing {
+        let routes = self.table.current();
+        if routes.is_empty() {
+            return Placing::NoBackend;
+        }
+        let cut = self.key.split(batch, &**routes);
+        let mut places = Vec::with_capacity(cut.parts.len());
+        for (owner, part) in &cut.parts {
+            let way = routes.member(*owner);
+            match way.reserve(part) {
+                Some(place) => places.push(place),
+                None => return Placing::Full(Arc::clone(way)),
+            }
+        }
+        Placing::Placed(Placed { routes, cut, places })
+    }
+
+    /// Sends the parts of what was cut by these routes; without places, room is taken whatever
+    /// there is.
+    fn push(
+        &self,
+        routes: &Guard<Arc<Routes<Way>>>,
+        whole: Part,
+        cut: Split,
+        places: Option<Vec<Place>>,
+    ) {
+        let mut places = places.into_iter().flatten();
+        let (owners, batches): (Vec<_>, Vec<_>) = cut.parts.into_iter().unzip();
+        for (owner, part) in owners.iter().zip(whole.divide(batches)) {
+            let way = routes.member(*owner);
+            let place = places.next().unwrap_or_else(|| way.place(part.batch()));
+            let place = Arc::new(place);
+            match self.split_above {
+                None => way.push(part, place),
+                Some((most, sizer)) => {
+                    let (first, others) = split(part.batch(), most, most, sizer);
+                    for piece in part.divide(first.into_iter().chain(others)) {
+                        way.push(piece, Arc::clone(&place));
+                    }
+                }
+            }
+        }
+        // Whoever was passed over meanwhile may have handed back before these came.
+        let current = self.table.current();
+        if !Arc::ptr_eq(&current, routes) {
+            let used = owners.iter().map(|owner| routes.member(*owner));
+            used.filter(|way| !current.leads_to(way)).for_each(|way| way.passed_over());
+        }
     }
 
     async fn reserve(&self, batch: Batch) -> Result<(Batch, OwnedSemaphorePermit), Rejected> {
@@ -171,19 +235,6 @@ impl Core {
         Rejected::refused(batch, reason).retry_after(COME_AGAIN)
     }
 
-    /// Cuts by owner, and then by size.
-    fn cut(&self, batch: &Batch, routes: &Routes<Way>) -> Split {
-        let mut cut = self.key.split(batch, routes);
-        if let Some((most, sizer)) = self.split_above {
-            let pieces = |(owner, part): (usize, Batch)| {
-                let (first, others) = split(&part, most, most, sizer);
-                first.into_iter().chain(others).map(move |piece| (owner, piece))
-            };
-            cut.parts = cut.parts.into_iter().flat_map(pieces).collect();
-        }
-        cut
-    }
-
     /// Routes a part by the routes of this moment: its backend is passed over, or it is tried
     /// again.
     fn route(self: &Arc<Self>, part: Part) {
@@ -192,11 +243,8 @@ impl Core {
             self.park(part);
             return;
         }
-        let split = self.cut(part.batch(), &routes);
-        let (owners, batches): (Vec<_>, Vec<_>) = split.parts.into_iter().unzip();
-        for (owner, part) in owners.into_iter().zip(part.divide(batches)) {
-            routes.member(owner).push_again(part);
-        }
+        let cut = self.key.split(part.batch(), &**routes);
+        self.push(&routes, part, cut, None);
     }
 
     /// Routes what waited for a backend that is passed over now.
@@ -216,16 +264,48 @@ impl Core {
     /// Keeps a part until a backend is known. That costs it no attempt.
     fn park(self: &Arc<Self>, part: Part) {
         self.metrics.unroutable.increment(part.batch().items() as u64);
-        let (core, mut changed) = (Arc::clone(self), self.table.changed());
+        let core = Arc::clone(self);
         drop(tokio::spawn(async move {
-            tokio::select! {
-                () = has_backend(&core, &mut changed) => core.route(part),
-                () = core.stopping.cancelled() => {
-                    let none = Rejected::refused(part.batch().clone(), "no backend is known");
-                    part.failed(none, "interrupted due to shutdown");
-                }
+            core.wait(&part, None, |routes| !routes.is_empty()).await;
+            if core.stopping.is_cancelled() && core.table.current().is_empty() {
+                let none = Rejected::refused(part.batch().clone(), "no backend is known");
+                part.failed(none, "interrupted due to shutdown");
+            } else {
+                core.go_on(part);
             }
         }));
+    }
+
+    /// Waits so long, or until the routes are as they should be, the sender of the part has gone,
+    /// or the process ends.
+    async fn wait(
+        &self,
+        part: &Part,
+        time: Option<Duration>,
+        enough: impl Fn(&Routes<Way>) -> bool,
+    ) {
+        let mut changed = self.table.changed();
+        let end = time.map(|time| tokio::time::Instant::now() + time);
+        while !enough(&self.table.current()) && !part.given_up() {
+            let now = tokio::time::Instant::now();
+            let left = end.map_or(SWEEP, |end| end.saturating_duration_since(now).min(SWEEP));
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                Ok(()) = changed.changed() => {}
+                () = self.stopping.cancelled() => return,
+            }
+        }
+    }
+
+    /// Routes a part after a wait, unless nobody wants it any more.
+    fn go_on(self: &Arc<Self>, part: Part) {
+        match part.given_up() {
+            true => part.abandoned(),
+            false => self.route(part),
+        }
     }
 
     /// Decides what becomes of a part that was not delivered for now.
@@ -234,8 +314,8 @@ impl Core {
             self.metrics.possible_duplicates.increment(part.batch().items() as u64);
         }
         let now = clock::now();
-        let verdict =
-            part.schedule(&self.retry, now).failed(now, rejected.retry_after, &mut rand::rng());
+        let asked = rejected.retry_after.map(|delay| delay.min(LONGEST_PAUSE));
+        let verdict = part.schedule(&self.retry, now).failed(now, asked, &mut rand::rng());
         if self.stopping.is_cancelled() {
             part.failed(rejected, "interrupted due to shutdown");
             return;
@@ -250,12 +330,16 @@ impl Core {
         }
         let core = Arc::clone(self);
         drop(tokio::spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(interval) => {}
-                () = core.stopping.cancelled() => {}
-            }
-            core.route(part);
+            let left = |routes: &Routes<Way>| part.way().is_some_and(|way| !routes.leads_to(way));
+            core.wait(&part, Some(interval), left).await;
+            core.go_on(part);
         }));
+    }
+
+    /// Counts what was admitted; not once the exporter was cut off.
+    fn open(&self, items: usize) -> bool {
+        let open = |open: u64| (open != CUT_OFF).then(|| open + items as u64);
+        self.open_items.fetch_update(Ordering::AcqRel, Ordering::Acquire, open).is_ok()
     }
 
     /// Counts what has its outcome; whether it is to be counted at all.
@@ -318,13 +402,13 @@ impl Core {
     /// Takes nothing more, sends what is held, until `deadline`.
     pub(super) async fn shutdown(&self, deadline: Instant) {
         self.room.close();
+        self.table.stop();
         self.stopping.cancel();
         for way in self.table.current().members() {
             way.flush();
         }
-        self.open.close();
-        let ended = tokio::time::timeout_at(deadline.into(), self.open.wait()).await;
-        self.table.stop();
+        self.requests.close();
+        let ended = tokio::time::timeout_at(deadline.into(), self.requests.wait()).await;
         let cut_off = self.open_items.swap(CUT_OFF, Ordering::AcqRel);
         if ended.is_err() && cut_off > 0 {
             let items = usize::try_from(cut_off).unwrap_or(usize::MAX);
@@ -349,11 +433,18 @@ impl Drop for Core {
     }
 }
 
-/// Waits until there is a backend.
-async fn has_backend(core: &Core, changed: &mut watch::Receiver<u64>) {
-    while core.table.current().is_empty() {
-        if changed.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
+/// What came of taking room for a request.
+enum Placing {
+    Placed(Placed),
+    /// There is none for what it has for this backend.
+    Full(Arc<Way>),
+    NoBackend,
+}
+
+/// A request, cut and with room for its parts.
+struct Placed {
+    routes: Guard<Arc<Routes<Way>>>,
+    cut: Split,
+    /// In the order of the parts.
+    places: Vec<Place>,
 }

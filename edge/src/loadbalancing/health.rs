@@ -2,8 +2,9 @@
 //!
 //! A backend goes out when several attempts in a row did not reach it or got no answer. Any
 //! answer, also a refusal, shows that it lives. It comes back when several probes in a row were
-//! answered. The failures of one moment, such as those of all requests on a connection that broke,
-//! count as one.
+//! answered. Broken connections of one moment count as one, since all requests on a connection
+//! break with it; so do answers of one moment while it is out. Attempts that ran out of time have
+//! waited long enough to count each.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ config_struct! {
     }
 }
 
-/// Failures closer together than this count as one.
+/// Outcomes closer together than this are of one moment.
 const MOMENT: Duration = Duration::from_millis(100);
 
 impl RotationConfig {
@@ -55,10 +56,24 @@ pub(super) struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     In { failures: u32, last: Option<Instant> },
-    Out { successes: u32 },
+    Out { successes: u32, last: Option<Instant> },
 }
 
 const GOOD: State = State::In { failures: 0, last: None };
+const BAD: State = State::Out { successes: 0, last: None };
+
+/// Why there was no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// There was no connection, or it broke.
+    Broken,
+    /// It did not come in time.
+    TimedOut,
+}
+
+fn same_moment(last: Option<Instant>, now: Instant) -> bool {
+    last.is_some_and(|last| now.saturating_duration_since(last) < MOMENT)
+}
 
 impl Health {
     pub(super) fn new(config: &RotationConfig) -> Self {
@@ -72,31 +87,30 @@ impl Health {
     }
 
     /// An attempt or a probe was answered; whether the backend came back by it.
-    pub(super) fn answered(&mut self) -> bool {
+    pub(super) fn answered(&mut self, now: Instant) -> bool {
         match self.state {
             State::In { .. } => {
                 self.state = GOOD;
                 false
             }
-            State::Out { successes } if successes + 1 >= self.min_successes => {
+            State::Out { last, .. } if same_moment(last, now) => false,
+            State::Out { successes, .. } if successes + 1 >= self.min_successes => {
                 self.state = GOOD;
                 true
             }
-            State::Out { successes } => {
-                self.state = State::Out { successes: successes + 1 };
+            State::Out { successes, .. } => {
+                self.state = State::Out { successes: successes + 1, last: Some(now) };
                 false
             }
         }
     }
 
     /// An attempt or a probe was not answered; whether the backend went out by it.
-    pub(super) fn failed(&mut self, now: Instant) -> bool {
+    pub(super) fn failed(&mut self, silence: Silence, now: Instant) -> bool {
         match self.state {
-            State::In { last: Some(last), .. } if now.saturating_duration_since(last) < MOMENT => {
-                false
-            }
+            State::In { last, .. } if silence == Silence::Broken && same_moment(last, now) => false,
             State::In { failures, .. } if failures + 1 >= self.max_failures => {
-                self.state = State::Out { successes: 0 };
+                self.state = BAD;
                 true
             }
             State::In { failures, .. } => {
@@ -104,7 +118,7 @@ impl Health {
                 false
             }
             State::Out { .. } => {
-                self.state = State::Out { successes: 0 };
+                self.state = BAD;
                 false
             }
         }
@@ -115,16 +129,17 @@ impl Health {
 mod tests {
     use super::*;
 
-    /// What a row of outcomes makes of a backend: `x` is a failure, `.` an answer, `~` a pause of
-    /// a second.
+    /// What a row of outcomes makes of a backend: `x` is a broken connection, `t` no answer in
+    /// time, `.` an answer, `~` a pause of a second.
     fn check(outcomes: &str, stays_in: bool) {
         let mut health = Health::new(&RotationConfig::default());
         let mut now = shared::clock::now();
         for outcome in outcomes.chars() {
             let before = health.is_in();
             let turned = match outcome {
-                'x' => health.failed(now),
-                '.' => health.answered(),
+                'x' => health.failed(Silence::Broken, now),
+                't' => health.failed(Silence::TimedOut, now),
+                '.' => health.answered(now),
                 _ => {
                     now += Duration::from_secs(1);
                     continue;
@@ -144,10 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_one_moment_count_as_one() {
+    fn broken_connections_of_one_moment_count_as_one() {
         check("xxxxxxxx", true);
         check("xxx~xxx", true);
         check("xxx~xxx~x", false);
+    }
+
+    #[test]
+    fn attempts_that_run_out_of_time_together_count_each() {
+        check("tt", true);
+        check("ttt", false);
+        check("xtt", false);
     }
 
     #[test]
@@ -156,5 +178,6 @@ mod tests {
         check("x~x~x~.~x~.", false);
         check("x~x~x~.~.", true);
         check("x~x~x~.~.~x~x", true);
+        check("x~x~x~......", false);
     }
 }

@@ -14,8 +14,11 @@ pub(super) trait Waiting {
     /// Its size, in the unit of the limits.
     fn size(&self) -> usize;
 
-    /// Whether it is to be sent by itself.
-    fn alone(&self) -> bool;
+    /// Since when it waits here.
+    fn since(&self) -> Instant;
+
+    /// Whether it has waited for others before, and goes without waiting again.
+    fn urgent(&self) -> bool;
 
     /// Whether it may be in one request with `other`.
     fn joins(&self, other: &Self) -> bool;
@@ -33,7 +36,7 @@ pub(super) struct Limits {
     pub(super) max_wait: Duration,
     /// What waits goes when it has this size.
     pub(super) min_size: usize,
-    /// No joined request is larger; 0 is no limit.
+    /// No joined request is larger; 0 joins until `min_size` is reached.
     pub(super) max_size: usize,
     /// Whether parts wait for each other also when nothing is under way.
     pub(super) patient: bool,
@@ -45,8 +48,6 @@ pub(super) struct Lane<T> {
     limits: Limits,
     waiting: VecDeque<T>,
     size: usize,
-    /// When the oldest has waited its time.
-    due: Option<Instant>,
     in_flight: usize,
     /// The backend asked for a pause.
     paused_until: Option<Instant>,
@@ -60,7 +61,6 @@ impl<T: Waiting> Lane<T> {
             limits,
             waiting: VecDeque::new(),
             size: 0,
-            due: None,
             in_flight: 0,
             paused_until: None,
             flushing: false,
@@ -68,40 +68,38 @@ impl<T: Waiting> Lane<T> {
     }
 
     /// Takes what is to be sent.
-    pub(super) fn push(&mut self, part: T, now: Instant) {
+    pub(super) fn push(&mut self, part: T) {
         self.size += part.size();
-        self.due.get_or_insert(now + self.limits.max_wait);
         self.waiting.push_back(part);
     }
 
-    /// The parts of the next request, which counts as under way from now on. Parts that nobody
-    /// wants are handed to `given_up` instead.
-    pub(super) fn next(&mut self, now: Instant, given_up: &mut Vec<T>) -> Option<Vec<T>> {
-        while self.waiting.front().is_some_and(T::given_up) {
-            given_up.extend(self.pop());
-        }
-        if !self.may_go(now) {
+    /// The parts of the next request, which counts as under way from now on. With `pressed`, the
+    /// room for what waits is running out, so that nothing waits for others. Parts that nobody
+    /// wants are left to [`Lane::take`].
+    pub(super) fn next(&mut self, now: Instant, pressed: bool) -> Option<Vec<T>> {
+        if !self.may_go(now, pressed) {
             return None;
         }
         let first = self.pop()?;
         let mut size = first.size();
         let mut parts = vec![first];
-        while !self.limits.max_wait.is_zero() && !parts[0].alone() {
+        while !self.limits.max_wait.is_zero() {
             let Some(next) = self.waiting.front() else { break };
-            if next.given_up() {
-                given_up.extend(self.pop());
-                continue;
-            }
-            let fits = self.limits.max_size == 0 || size + next.size() <= self.limits.max_size;
-            if !fits || next.alone() || !parts[0].joins(next) {
+            if !parts[0].joins(next) || !self.fits(size, next.size()) {
                 break;
             }
             size += next.size();
             parts.extend(self.pop());
         }
-        self.due = (!self.waiting.is_empty()).then_some(now + self.limits.max_wait);
         self.in_flight += 1;
         Some(parts)
+    }
+
+    fn fits(&self, size: usize, more: usize) -> bool {
+        match self.limits.max_size {
+            0 => size < self.limits.min_size,
+            most => size + more <= most,
+        }
     }
 
     /// A request that was under way has its outcome.
@@ -126,7 +124,7 @@ impl<T: Waiting> Lane<T> {
         }
         match self.paused_until {
             Some(until) if until > now && !self.flushing => Some(until),
-            _ => self.due,
+            _ => self.oldest().map(|part| part.since() + self.limits.max_wait),
         }
     }
 
@@ -136,9 +134,6 @@ impl<T: Waiting> Lane<T> {
             std::mem::take(&mut self.waiting).into_iter().partition(wanted);
         self.waiting = kept.into();
         self.size = self.waiting.iter().map(T::size).sum();
-        if self.waiting.is_empty() {
-            self.due = None;
-        }
         taken
     }
 
@@ -158,7 +153,7 @@ impl<T: Waiting> Lane<T> {
         Some(part)
     }
 
-    fn may_go(&self, now: Instant) -> bool {
+    fn may_go(&self, now: Instant, pressed: bool) -> bool {
         let Some(first) = self.waiting.front() else { return false };
         if self.in_flight >= self.limits.in_flight {
             return false;
@@ -171,9 +166,10 @@ impl<T: Waiting> Lane<T> {
         }
         (self.in_flight == 0 && !self.limits.patient)
             || self.limits.max_wait.is_zero()
-            || first.alone()
+            || pressed
+            || first.urgent()
             || self.size >= self.limits.min_size
-            || self.due.is_some_and(|due| due <= now)
+            || first.since() + self.limits.max_wait <= now
     }
 }
 
@@ -183,22 +179,34 @@ mod tests {
 
     const WAIT: Duration = Duration::from_millis(2);
 
-    /// Letters of one case join; a digit goes alone; `-` is wanted by nobody. All have size 1.
-    impl Waiting for char {
+    /// A letter, and since when it waits. Letters of one case join; digits of one value do, and
+    /// go at once; `-` is wanted by nobody. All have size 1.
+    type Letter = (char, Instant);
+
+    impl Waiting for Letter {
         fn size(&self) -> usize {
             1
         }
 
-        fn alone(&self) -> bool {
-            self.is_ascii_digit()
+        fn since(&self) -> Instant {
+            self.1
+        }
+
+        fn urgent(&self) -> bool {
+            self.0.is_ascii_digit()
         }
 
         fn joins(&self, other: &Self) -> bool {
-            self.is_lowercase() == other.is_lowercase()
+            let kind = |letter: char| match letter.is_ascii_digit() {
+                true => letter,
+                false if letter.is_lowercase() => 'a',
+                false => 'A',
+            };
+            kind(self.0) == kind(other.0)
         }
 
         fn given_up(&self) -> bool {
-            *self == '-'
+            self.0 == '-'
         }
     }
 
@@ -207,25 +215,27 @@ mod tests {
     }
 
     struct Fixture {
-        lane: Lane<char>,
+        lane: Lane<Letter>,
         now: Instant,
-        given_up: Vec<char>,
+        pressed: bool,
     }
 
     impl Fixture {
         fn new(limits: Limits) -> Self {
-            Self { lane: Lane::new(limits), now: shared::clock::now(), given_up: Vec::new() }
+            Self { lane: Lane::new(limits), now: shared::clock::now(), pressed: false }
         }
 
         fn push(&mut self, parts: &str) -> &mut Self {
-            parts.chars().for_each(|part| self.lane.push(part, self.now));
+            parts.chars().for_each(|part| self.lane.push((part, self.now)));
             self
         }
 
         /// All requests that go now.
         fn go(&mut self) -> Vec<String> {
-            let next = || self.lane.next(self.now, &mut self.given_up);
-            std::iter::from_fn(next).map(|parts| parts.into_iter().collect()).collect()
+            let next = || self.lane.next(self.now, self.pressed);
+            std::iter::from_fn(next)
+                .map(|parts| parts.into_iter().map(|part| part.0).collect())
+                .collect()
         }
     }
 
@@ -247,6 +257,15 @@ mod tests {
     }
 
     #[test]
+    fn no_part_waits_longer_than_its_time_whatever_goes_before_it() {
+        let mut fixture = Fixture::new(Limits { in_flight: 9, ..limits() });
+        fixture.push("z").go();
+        fixture.push("aAaA");
+        fixture.now += WAIT;
+        assert_eq!(fixture.go(), ["a", "A", "a", "A"], "all have waited their time");
+    }
+
+    #[test]
     fn parts_go_when_they_are_large_enough_and_never_too_large_together() {
         let mut fixture = Fixture::new(limits());
         fixture.push("a").go();
@@ -261,6 +280,12 @@ mod tests {
     }
 
     #[test]
+    fn without_a_largest_size_parts_are_joined_until_they_are_large_enough() {
+        let mut fixture = Fixture::new(Limits { max_size: 0, ..limits() });
+        assert_eq!(fixture.push("abcdefghi").go(), ["abcd", "efgh"]);
+    }
+
+    #[test]
     fn no_more_than_the_limit_is_under_way() {
         let mut fixture = Fixture::new(Limits { max_wait: Duration::ZERO, ..limits() });
         assert_eq!(fixture.push("abc").go(), ["a", "b"]);
@@ -270,16 +295,13 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_joined_is_not() {
+    fn only_what_may_be_joined_is_and_what_has_waited_before_goes_at_once() {
         let mut fixture = Fixture::new(Limits { in_flight: 9, ..limits() });
-        fixture.push("abAB1cd2");
+        fixture.push("z").go();
+        assert_eq!(fixture.push("1122").go(), ["11", "22"]);
+        fixture.push("abAB");
         fixture.now += WAIT;
-        let mut requests = fixture.go();
-        fixture.now += WAIT;
-        requests.extend(fixture.go());
-        fixture.now += WAIT;
-        requests.extend(fixture.go());
-        assert_eq!(requests, ["ab", "AB", "1", "cd", "2"]);
+        assert_eq!(fixture.go(), ["ab", "AB"]);
     }
 
     #[test]
@@ -297,28 +319,26 @@ mod tests {
     }
 
     #[test]
-    fn a_patient_lane_waits_also_when_nothing_is_under_way() {
+    fn a_patient_lane_waits_also_when_nothing_is_under_way_unless_room_runs_out() {
         let mut fixture = Fixture::new(Limits { patient: true, ..limits() });
         assert!(fixture.push("a").go().is_empty());
         assert_eq!(fixture.push("bcd").go(), ["abcd"]);
-    }
-
-    #[test]
-    fn what_nobody_wants_is_not_sent() {
-        let mut fixture = Fixture::new(limits());
-        assert_eq!(fixture.push("-a-b-").go(), ["ab"]);
-        assert_eq!(fixture.given_up, ['-', '-', '-']);
-        assert_eq!(fixture.lane.due(fixture.now), None);
+        assert!(fixture.push("e").go().is_empty());
+        fixture.pressed = true;
+        assert_eq!(fixture.go(), ["e"]);
     }
 
     #[test]
     fn what_is_taken_away_does_not_wait_any_more() {
         let mut fixture = Fixture::new(limits());
         fixture.push("z").go();
-        fixture.push("aBc");
-        assert_eq!(fixture.lane.take(|part| part.is_lowercase()), ['a', 'c']);
-        assert_eq!(fixture.lane.oldest(), Some(&'B'));
-        assert_eq!(fixture.lane.take(|_| true), ['B']);
+        fixture.push("aB-c");
+        let given_up = fixture.lane.take(Waiting::given_up);
+        assert_eq!(given_up.len(), 1);
+        let taken = fixture.lane.take(|part| part.0.is_lowercase());
+        assert_eq!(taken.iter().map(|part| part.0).collect::<String>(), "ac");
+        assert_eq!(fixture.lane.oldest().map(|part| part.0), Some('B'));
+        assert_eq!(fixture.lane.take(|_| true).len(), 1);
         assert_eq!(fixture.lane.due(fixture.now), None);
     }
 }

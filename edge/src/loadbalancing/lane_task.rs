@@ -10,21 +10,29 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use shared::consumer::{Rejected, RejectedKind};
+use shared::consumer::RejectedKind;
 use shared::membership::Member;
 use shared::queue::{Delivered, Sizer};
 use shared::telemetry::expiring::Gauge;
+use shared::transport::status;
 use shared::{Batch, clock};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::core::Core;
-use super::lane::{Lane, Limits};
+use super::lane::{Lane, Limits, Waiting};
 use super::metrics::{LaneMetrics, millis};
 use super::peer::Peer;
 use super::ticket::{Part, as_gauge};
 
 /// The longest pause that a backend may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a lane sends nothing after its backend went out of rotation: time to find out where
+/// its keys lead now, before more is sent that nobody will answer.
+const TURN: Duration = Duration::from_millis(100);
+
+/// How often parts are dropped whose senders have gone.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Parts taken in at a time before requests are sent.
 const INTAKE: usize = 256;
@@ -70,11 +78,18 @@ impl LaneHandle {
     )]
     pub(super) fn start(peer: Arc<Peer>, settings: LaneSettings, metrics: LaneMetrics) -> Self {
         let (inbox, messages) = mpsc::unbounded_channel();
-        let bytes = metrics.held_bytes.clone();
-        let held = Arc::new(HeldFor { units: AtomicUsize::new(0), bytes });
+        let held = Arc::new(HeldFor {
+            units: AtomicUsize::new(0),
+            bytes: metrics.held_bytes.clone(),
+            freed: Notify::new(),
+        });
         let task = Task {
             peer: Arc::clone(&peer),
             lane: Lane::new(settings.limits),
+            held: Arc::clone(&held),
+            room: settings.room,
+            groups: 0,
+            swept: clock::now(),
             metrics,
         };
         drop(tokio::spawn(task.run(messages)));
@@ -85,16 +100,11 @@ impl LaneHandle {
     pub(super) fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
-}
 
-/// What a part takes of the room for one backend: from when it is taken until it has its outcome,
-/// also while it is under way or waits to be tried again.
-pub(super) struct Place {
-    held: Arc<HeldFor>,
-    units: usize,
-    bytes: usize,
-    /// What was held when it was taken.
-    before: usize,
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.units.load(Ordering::Acquire)
+    }
 }
 
 /// What is held for one backend.
@@ -102,21 +112,41 @@ struct HeldFor {
     /// In the unit of its room.
     units: AtomicUsize,
     bytes: Gauge,
+    /// Told when it gets less.
+    freed: Notify,
+}
+
+/// What a part takes of the room for one backend: from when it is taken until it has its outcome,
+/// also while it is under way or waits to be tried again.
+pub(super) struct Place {
+    way: Arc<Way>,
+    units: usize,
+    bytes: usize,
+    /// What was held when it was taken.
+    before: usize,
 }
 
 impl Place {
-    fn new(held: &Arc<HeldFor>, sizer: Sizer, batch: &Batch) -> Self {
-        let (units, bytes) = (sizer.measure(batch), batch.bytes().len());
+    fn new(way: &Arc<Way>, batch: &Batch) -> Self {
+        let held = &way.lane.held;
+        let (units, bytes) = (way.lane.settings.room.sizer.measure(batch), batch.bytes().len());
         let before = held.units.fetch_add(units, Ordering::AcqRel);
         held.bytes.increment(as_gauge(bytes));
-        Self { held: Arc::clone(held), units, bytes, before }
+        Self { way: Arc::clone(way), units, bytes, before }
+    }
+
+    /// The way to the backend.
+    pub(super) fn way(&self) -> &Arc<Way> {
+        &self.way
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.held.units.fetch_sub(self.units, Ordering::AcqRel);
-        self.held.bytes.decrement(as_gauge(self.bytes));
+        let held = &self.way.lane.held;
+        held.units.fetch_sub(self.units, Ordering::AcqRel);
+        held.bytes.decrement(as_gauge(self.bytes));
+        held.freed.notify_waiters();
     }
 }
 
@@ -131,31 +161,41 @@ impl Way {
         Self { lane, core }
     }
 
-    /// Takes room for a new part, if there is enough. A part that is larger than all the room
-    /// is taken when nothing else is there.
-    pub(super) fn reserve(&self, batch: &Batch) -> Option<Place> {
-        let Room { size, sizer } = self.lane.settings.room;
-        let place = Place::new(&self.lane.held, sizer, batch);
-        (place.before == 0 || place.before.saturating_add(place.units) <= size).then_some(place)
+    /// Takes room for what a request has for this backend, if there is enough. What is larger than
+    /// all the room is taken when nothing else is there.
+    pub(super) fn reserve(self: &Arc<Self>, batch: &Batch) -> Option<Place> {
+        let place = Place::new(self, batch);
+        let fits = place.before.saturating_add(place.units) <= self.lane.settings.room.size;
+        (place.before == 0 || fits).then_some(place)
+    }
+
+    /// Takes room for what was admitted before, whatever there is.
+    pub(super) fn place(self: &Arc<Self>, batch: &Batch) -> Place {
+        Place::new(self, batch)
+    }
+
+    /// Waits until there may be more room, for a moment at most.
+    pub(super) async fn freed(&self) {
+        let freed = self.lane.held.freed.notified();
+        drop(tokio::time::timeout(Duration::from_millis(100), freed).await);
     }
 
     /// Sends a part to its place.
-    pub(super) fn push(&self, mut part: Part, place: Place) {
+    pub(super) fn push(&self, mut part: Part, place: Arc<Place>) {
         part.enter(self.lane.settings.sizer, place);
         // The task lives as long as this handle, unless the process ends; then the part counts
         // as cut off when it is dropped here.
         drop(self.lane.inbox.send(Message::Part(part)));
     }
 
-    /// Sends a part that was admitted before, whatever the room.
-    pub(super) fn push_again(&self, part: Part) {
-        let place = Place::new(&self.lane.held, self.lane.settings.room.sizer, part.batch());
-        self.push(part, place);
-    }
-
     /// Lets what waits go at once: the process ends.
     pub(super) fn flush(&self) {
         drop(self.lane.inbox.send(Message::Flush));
+    }
+
+    #[cfg(test)]
+    pub(super) fn lane(&self) -> &Arc<LaneHandle> {
+        &self.lane
     }
 }
 
@@ -175,6 +215,12 @@ impl Member for Way {
 struct Task {
     peer: Arc<Peer>,
     lane: Lane<Part>,
+    held: Arc<HeldFor>,
+    room: Room,
+    /// Groups made so far.
+    groups: u64,
+    /// When parts were dropped last whose senders have gone.
+    swept: Instant,
     metrics: LaneMetrics,
 }
 
@@ -183,8 +229,8 @@ enum After {
     Nothing,
     /// The backend asked for a pause.
     Pause(Duration),
-    /// These were refused for good together; each is to be tried by itself.
-    Separate(Vec<Part>),
+    /// These were refused for good together; one half may be good.
+    Halve(Vec<Part>),
 }
 
 impl Task {
@@ -193,11 +239,13 @@ impl Task {
         let mut messages = Vec::new();
         loop {
             let now = clock::now();
+            self.sweep(now);
             while let Some(parts) = self.next(now) {
                 sending.push(send(Arc::clone(&self.peer), parts));
             }
             self.measure();
-            let due = self.lane.due(now);
+            let due = self.lane.oldest().map(|_| now + SWEEP);
+            let due = self.lane.due(now).into_iter().chain(due).min();
             tokio::select! {
                 received = inbox.recv_many(&mut messages, INTAKE) => {
                     if received == 0 {
@@ -212,7 +260,9 @@ impl Task {
         // Nobody sends here any more; what waits belongs elsewhere now.
         self.lane.take(|_| true).into_iter().for_each(hand_back);
         while let Some(after) = sending.next().await {
-            if let After::Separate(parts) = after {
+            self.lane.ended();
+            self.measure();
+            if let After::Halve(parts) = after {
                 parts.into_iter().for_each(hand_back);
             }
         }
@@ -220,7 +270,7 @@ impl Task {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Part(part) => self.lane.push(part, clock::now()),
+            Message::Part(part) => self.lane.push(part),
             Message::HandBack(core) => {
                 let taken = self.lane.take(|part| Arc::ptr_eq(part.core(), &core));
                 taken.into_iter().for_each(hand_back);
@@ -229,30 +279,47 @@ impl Task {
         }
     }
 
+    /// Drops parts whose senders have gone.
+    fn sweep(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.swept) >= SWEEP {
+            self.swept = now;
+            self.lane.take(Part::given_up).into_iter().for_each(Part::abandoned);
+        }
+    }
+
     fn next(&mut self, now: Instant) -> Option<Vec<Part>> {
-        let mut given_up = Vec::new();
-        let parts = self.lane.next(now, &mut given_up);
-        for part in given_up {
-            let rejected = Rejected::refused(part.batch().clone(), "nobody waits for the answer");
-            part.failed(rejected, "the sender has gone");
+        let pressed = self.held.units.load(Ordering::Acquire) >= self.room.size / 2;
+        loop {
+            let parts = self.lane.next(now, pressed)?;
+            let (given_up, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(Part::given_up);
+            given_up.into_iter().for_each(Part::abandoned);
+            if parts.is_empty() {
+                self.lane.ended();
+                continue;
+            }
+            let waited = parts.iter().filter_map(|part| part.waited(now));
+            waited.for_each(|waited| self.peer.meter.queue_time(millis(waited)));
+            return Some(parts);
         }
-        let parts = parts?;
-        for part in &parts {
-            let waited = now.saturating_duration_since(part.waits_since());
-            self.peer.meter.queue_time(millis(waited));
-        }
-        Some(parts)
     }
 
     fn ended(&mut self, after: After) {
         self.lane.ended();
+        let now = clock::now();
+        if !self.peer.is_in_rotation() {
+            self.lane.pause(now + TURN);
+        }
         match after {
             After::Nothing => {}
-            After::Pause(pause) => self.lane.pause(clock::now() + pause.min(LONGEST_PAUSE)),
-            After::Separate(parts) => {
-                for mut part in parts {
-                    part.separate();
-                    self.lane.push(part, clock::now());
+            After::Pause(pause) => self.lane.pause(now + pause.min(LONGEST_PAUSE)),
+            After::Halve(mut parts) => {
+                let other = parts.split_off(parts.len() / 2);
+                for half in [parts, other] {
+                    self.groups += 1;
+                    for mut part in half {
+                        part.regroup(self.groups);
+                        self.lane.push(part);
+                    }
                 }
             }
         }
@@ -261,7 +328,7 @@ impl Task {
     fn measure(&self) {
         self.metrics.in_flight.set(as_gauge(self.lane.in_flight()));
         match self.lane.oldest() {
-            Some(part) => self.metrics.queue_age.since(part.waits_since()),
+            Some(part) => self.metrics.queue_age.since(part.taken()),
             None => self.metrics.queue_age.clear(),
         }
     }
@@ -281,16 +348,16 @@ fn hand_back(part: Part) {
 }
 
 /// Sends parts as one request, and settles them.
-async fn send(peer: Arc<Peer>, mut parts: Vec<Part>) -> After {
-    let batch = join(&mut parts);
-    match peer.send(batch).await {
+async fn send(peer: Arc<Peer>, parts: Vec<Part>) -> After {
+    let batches = parts.iter().map(|part| part.batch().clone()).collect();
+    match peer.send(batches).await {
         Ok(delivered) => {
             settle(parts, &delivered);
             After::Nothing
         }
         Err(rejected) if rejected.kind == RejectedKind::Permanent => {
-            if parts.len() > 1 {
-                return After::Separate(parts);
+            if parts.len() > 1 && status::blames_the_data(&rejected) {
+                return After::Halve(parts);
             }
             for part in parts {
                 part.failed(rejected.clone(), "not retryable error");
@@ -306,22 +373,6 @@ async fn send(peer: Arc<Peer>, mut parts: Vec<Part>) -> After {
             pause.map_or(After::Nothing, After::Pause)
         }
     }
-}
-
-/// One request of all parts, which share its bytes from now on.
-fn join(parts: &mut [Part]) -> Batch {
-    let batches = parts.iter().map(|part| part.batch().clone()).collect();
-    let joined = Batch::concat_all(batches).expect("a request has a part");
-    if parts.len() > 1 {
-        let mut start = 0;
-        for part in parts {
-            let end = start + part.batch().bytes().len();
-            let bytes = joined.bytes().slice(start..end);
-            part.rebase(part.batch().part(bytes, part.batch().items()));
-            start = end;
-        }
-    }
-    joined
 }
 
 /// Items that the backend took the rest without cannot be told apart; they count with the first

@@ -40,7 +40,8 @@ metric_set! {
 metric_set! {
     /// The state of a backend.
     pub(super) struct StateMetrics expiring ["endpoint"];
-    /// Whether keys may lead to the backend: 1, or 0 while it does not answer.
+    /// Whether keys may lead to the backend: 1, or 0 while it does not answer. Exporters that
+    /// speak to it with different settings add up.
     in_rotation: Gauge = "otelcol_loadbalancer_backend_in_rotation", "1";
     /// Number of times the backend went out of rotation.
     ejections: Counter = "otelcol_loadbalancer_backend_ejections", "{ejections}";
@@ -53,7 +54,7 @@ metric_set! {
     pub(super) struct LaneMetrics expiring ["endpoint", "data_type"];
     /// Bytes held for the backend: what waits, is under way or is to be tried again.
     held_bytes: Gauge = "otelcol_loadbalancer_backend_queue_bytes", "By";
-    /// How long the oldest part has waited for its turn.
+    /// How long ago the oldest part that waits for its turn was taken in.
     queue_age: Age = "otelcol_loadbalancer_backend_queue_age", "s";
     /// Requests under way to the backend.
     in_flight: Gauge = "otelcol_loadbalancer_backend_in_flight", "{requests}";
@@ -140,15 +141,14 @@ impl BackendMeter {
         }
     }
 
-    /// An attempt has ended.
-    pub(super) fn attempt(&self, took: Duration, succeeded: bool) {
-        self.latency.backend_latency.record(millis(took));
-        let outcome = if succeeded { &self.succeeded } else { &self.failed };
-        outcome.backend_outcome.increment(1);
-    }
-
     /// What became of an attempt.
-    pub(super) fn outcome(&self, outcome: Outcome, items: usize, bytes: usize) {
+    pub(super) fn attempt(&self, outcome: Outcome, took: Duration, items: usize, bytes: usize) {
+        self.latency.backend_latency.record(millis(took));
+        let success = match outcome {
+            Outcome::Delivered => &self.succeeded,
+            _ => &self.failed,
+        };
+        success.backend_outcome.increment(1);
         let fate = &self.fates[outcome as usize];
         fate.backend_requests.increment(1);
         fate.backend_bytes.increment(bytes as u64);

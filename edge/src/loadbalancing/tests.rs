@@ -14,7 +14,7 @@ use shared::RejectedKind;
 use shared::config::{Decode, Path, Problems};
 use shared::consumer::Reached;
 use shared::membership::{Endpoints, Resolver, RouteTable};
-use shared::queue::{Delivered, Sender};
+use shared::queue::Delivered;
 use shared::service::{ComponentId, Context, ExporterConfig, Losses};
 use shared::wire::{Signal, Span, Writer, export};
 use tokio::sync::{Notify, mpsc};
@@ -47,6 +47,8 @@ enum Act {
     Throttle(u64),
     /// Answers that it never can.
     Forbid,
+    /// Answers that it does not know the sender.
+    Unknown,
     /// Takes it without one of its spans.
     TakeInPart,
     /// Cannot be connected to.
@@ -75,9 +77,10 @@ struct Fake {
 struct Dialled(Arc<Fake>);
 
 #[async_trait]
-impl Sender for Dialled {
-    async fn send(&self, batch: Batch) -> Result<Delivered, Rejected> {
+impl Client for Dialled {
+    async fn send(&self, batches: Vec<Batch>) -> Result<Delivered, Rejected> {
         let fake = &self.0;
+        let batch = Batch::concat_all(batches).unwrap();
         fake.attempts.lock().unwrap().push(batch.clone());
         let act = fake.acts.lock().unwrap().pop_front().or(*fake.forever.lock().unwrap());
         let no = |rejected: Rejected| Err(rejected.reached(Reached::Answered));
@@ -88,6 +91,7 @@ impl Sender for Dialled {
                 return no(Rejected::retryable(batch, "not so fast").retry_after(delay));
             }
             Some(Act::Forbid) => return no(Rejected::permanent(batch, "bad")),
+            Some(Act::Unknown) => return no(Rejected::permanent(batch, "who?").code(16)),
             Some(Act::Poisoned(trace)) if traces(&batch).contains(&trace) => {
                 return no(Rejected::permanent(batch, "bad"));
             }
@@ -100,17 +104,18 @@ impl Sender for Dialled {
         let rejected_items = usize::from(matches!(act, Some(Act::TakeInPart)));
         Ok(Delivered { rejected_items, message: String::new() })
     }
-}
 
-#[async_trait]
-impl Client for Dialled {
     async fn probe(&self, timeout: Duration) -> Result<(), Rejected> {
-        let dead = matches!(*self.0.forever.lock().unwrap(), Some(Act::Away | Act::Hang));
-        if dead {
-            tokio::time::sleep(timeout).await;
-            return Err(Rejected::retryable(batch([]), "no answer"));
+        let act = *self.0.forever.lock().unwrap();
+        let rejected = |reached| Err(Rejected::retryable(batch([]), "no").reached(reached));
+        match act {
+            Some(Act::Away | Act::Hang) => {
+                tokio::time::sleep(timeout).await;
+                rejected(Reached::Nobody)
+            }
+            Some(Act::Refuse) => rejected(Reached::Answered),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn connections(&self) -> usize {
@@ -264,6 +269,11 @@ impl Rig {
         let mut taken: Vec<u8> = self.backends.values().flat_map(|fake| fake.traces()).collect();
         taken.sort_unstable();
         taken
+    }
+
+    /// What is held for all backends.
+    fn held(&self) -> usize {
+        self.table().current().members().iter().map(|way| way.lane().held()).sum()
     }
 
     fn attempts(&self, names: &str) -> Vec<usize> {

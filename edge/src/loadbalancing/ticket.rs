@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shared::consumer::{Reached, Rejected, RejectedKind};
 use shared::queue::{RetryConfig, Schedule, Sizer};
@@ -17,7 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::core::{COME_AGAIN, Core};
 use super::lane::Waiting;
-use super::lane_task::Place;
+use super::lane_task::{Place, Way};
 
 /// What a caller is told when the exporter ends.
 pub(super) const STOPPING: &str = "the exporter is stopping";
@@ -29,11 +29,13 @@ pub(super) type Answer = oneshot::Receiver<Result<(), Rejected>>;
 pub(super) struct Ticket {
     core: Arc<Core>,
     units: f64,
+    taken: Instant,
     /// Nobody waits for the answer any more, though somebody did.
     given_up: Arc<AtomicBool>,
     state: Mutex<State>,
     _room: OwnedSemaphorePermit,
-    _held: Held,
+    /// Whoever waits for the outcome holds the request, and counts it.
+    _held: Option<Held>,
     /// Tells the exporter when all requests have ended.
     _open: TaskTrackerToken,
 }
@@ -61,11 +63,12 @@ impl Ticket {
         core.queue.size.increment(units);
         Arc::new(Self {
             units,
+            taken: clock::now(),
             given_up: Arc::default(),
             state: Mutex::new(State { waiter: None, rejected: Vec::new() }),
             _room: room,
-            _held: Held::new(batch.bytes().len()),
-            _open: core.open.token(),
+            _held: (!core.waits_for_result()).then(|| Held::new(batch.bytes().len())),
+            _open: core.requests.token(),
             core: Arc::clone(core),
         })
     }
@@ -113,12 +116,12 @@ pub(super) struct Part {
     schedule: Option<Box<Schedule>>,
     /// Since when it waits in its lane.
     waits_since: Instant,
-    /// It was joined with others and refused for good, so that it goes by itself now.
-    alone: bool,
+    /// Set when it was joined with others and refused for good: which of them it is tried with now.
+    group: Option<u64>,
     /// What its lane sizes it as.
     size: usize,
-    /// Its place among what is held for its backend.
-    place: Option<Place>,
+    /// Where it was sent last, and its place among what is held for that backend.
+    place: Option<Arc<Place>>,
     /// Whether it has no outcome yet.
     open: bool,
 }
@@ -131,7 +134,7 @@ impl Part {
             ticket,
             schedule: None,
             waits_since: clock::now(),
-            alone: false,
+            group: None,
             size: 0,
             place: None,
             open: true,
@@ -146,26 +149,32 @@ impl Part {
         &self.ticket.core
     }
 
-    pub(super) fn waits_since(&self) -> Instant {
-        self.waits_since
+    /// When its request was taken in.
+    pub(super) fn taken(&self) -> Instant {
+        self.ticket.taken
+    }
+
+    /// The way that it was sent last.
+    pub(super) fn way(&self) -> Option<&Arc<Way>> {
+        self.place.as_ref().map(|place| place.way())
     }
 
     /// Begins to wait in a lane that measures by `sizer`.
-    pub(super) fn enter(&mut self, sizer: Sizer, place: Place) {
+    pub(super) fn enter(&mut self, sizer: Sizer, place: Arc<Place>) {
         self.waits_since = clock::now();
-        self.place = Some(place);
         self.size = sizer.measure(&self.batch);
+        self.place = Some(place);
+        self.group = None;
     }
 
-    /// The same bytes, in a buffer that is shared with others.
-    pub(super) fn rebase(&mut self, batch: Batch) {
-        debug_assert_eq!(batch, self.batch);
-        self.batch = batch;
+    /// To be tried with those of this group only.
+    pub(super) fn regroup(&mut self, group: u64) {
+        self.group = Some(group);
     }
 
-    /// To be sent by itself from now on.
-    pub(super) fn separate(&mut self) {
-        self.alone = true;
+    /// How long it has waited for its first turn in its lane; a further one is not told.
+    pub(super) fn waited(&self, now: Instant) -> Option<Duration> {
+        self.group.is_none().then(|| now.saturating_duration_since(self.waits_since))
     }
 
     /// Cuts it; the pieces are to hold all its items.
@@ -179,8 +188,8 @@ impl Part {
             ticket: Arc::clone(&self.ticket),
             schedule: self.schedule.clone(),
             waits_since: self.waits_since,
-            alone: self.alone,
-            size: self.size,
+            group: None,
+            size: 0,
             place: None,
             open: true,
         })
@@ -197,13 +206,19 @@ impl Part {
         self.core().count_delivered(self.batch.items(), rejected_items);
     }
 
-    /// It is given up.
+    /// It is given up. The batch of `rejected` does not matter.
     pub(super) fn failed(mut self, mut rejected: Rejected, why: &'static str) {
         self.open = false;
         self.core().count_failed(self.batch.items(), &rejected, why);
         rejected.batch = self.batch.clone();
         rejected.reason = format!("{why}: {}", rejected.reason).into();
         self.ticket.rejected(rejected);
+    }
+
+    /// Nobody waits for its outcome any more.
+    pub(super) fn abandoned(self) {
+        let rejected = Rejected::refused(Batch::empty(self.batch.signal()), "it waits no longer");
+        self.failed(rejected, "the sender has gone");
     }
 }
 
@@ -222,13 +237,17 @@ impl Waiting for Part {
         self.size
     }
 
-    fn alone(&self) -> bool {
-        self.alone
+    fn since(&self) -> Instant {
+        self.waits_since
+    }
+
+    fn urgent(&self) -> bool {
+        self.group.is_some()
     }
 
     fn joins(&self, other: &Self) -> bool {
         // One sender's metadata must not go out with another's records.
-        self.batch.signal() == other.batch.signal() && self.batch.same_metadata(&other.batch)
+        self.group == other.group && self.batch.same_metadata(&other.batch)
     }
 
     fn given_up(&self) -> bool {

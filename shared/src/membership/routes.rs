@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -23,8 +23,8 @@ use tracing::{error, info, warn};
 
 use super::resolver::Resolver;
 use super::ring::{Owners, Ring, RingHash};
-use crate::metric_set;
 use crate::service::BuildError;
+use crate::{clock, metric_set};
 
 /// When a member that could not be made is tried again.
 const CONNECT_AGAIN: Duration = Duration::from_secs(30);
@@ -84,6 +84,13 @@ impl<M> Routes<M> {
     /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// Whether keys may lead to this member.
+    pub fn leads_to(&self, member: &Arc<M>) -> bool {
+        let mut members = self.members.iter();
+        let number = members.position(|other| Arc::ptr_eq(other, member));
+        number.is_some_and(|number| !self.is_passed_over(number))
     }
 
     /// Whether the keys of this member take a detour.
@@ -183,7 +190,7 @@ impl<M: Member> RouteTable<M> {
             current: Arc::clone(&current),
             changes: tell,
             members: BTreeMap::new(),
-            incomplete: false,
+            connect_again: None,
             fail_open: false,
         };
         drop(tokio::spawn(keeper.run(stop.clone())));
@@ -224,8 +231,8 @@ struct Keeper<M> {
     changes: watch::Sender<u64>,
     /// The members in use.
     members: BTreeMap<String, Arc<M>>,
-    /// Whether one could not be made.
-    incomplete: bool,
+    /// When members that could not be made are tried again, if there are any.
+    connect_again: Option<Instant>,
     /// Whether more than half look bad.
     fail_open: bool,
     metrics: RingMetrics,
@@ -240,7 +247,7 @@ impl<M: Member> Keeper<M> {
                 () = stop.cancelled() => return,
                 Ok(()) = self.told.changed() => self.update().await,
                 () = rotated(&mut self.following.rotation) => self.turn().await,
-                () = tokio::time::sleep(CONNECT_AGAIN), if self.incomplete => self.update().await,
+                () = until(self.connect_again) => self.update().await,
             }
         }
     }
@@ -249,7 +256,7 @@ impl<M: Member> Keeper<M> {
     async fn update(&mut self) {
         let Some(endpoints) = self.told.borrow_and_update().clone() else { return };
         let mut members = BTreeMap::new();
-        self.incomplete = false;
+        self.connect_again = None;
         for endpoint in &*endpoints {
             let member = match self.members.get(endpoint) {
                 Some(member) => Ok(Arc::clone(member)),
@@ -259,7 +266,7 @@ impl<M: Member> Keeper<M> {
                 Ok(member) => drop(members.insert(endpoint.clone(), member)),
                 // Not on the ring, so that its keys have another owner until it can be made.
                 Err(error) => {
-                    self.incomplete = true;
+                    self.connect_again = Some(clock::now() + CONNECT_AGAIN);
                     let exporter = &self.following.exporter;
                     error!(exporter, endpoint, %error, "backend left out");
                 }
@@ -361,6 +368,14 @@ impl<M: Member> Keeper<M> {
         let hash = self.following.hash;
         let ring = tokio::task::spawn_blocking(move || Ring::new(hash, endpoints)).await;
         ring.expect("a ring can be made of any names")
+    }
+}
+
+/// Waits until then; for ever if there is no then.
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -131,6 +131,7 @@ async fn a_sender_that_gave_up_waiting_costs_no_further_attempts() {
     sending.abort();
     pass(10_000).await;
     assert_eq!(rig.backend("a").attempts(), attempts);
+    assert_eq!(rig.held(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,6 +168,55 @@ async fn when_the_queue_of_a_backend_is_full_nothing_of_a_request_is_sent() {
     rig.exporter.consume(batch(rig.owned("b", 1..=90))).await.unwrap();
     pass(10_000).await;
     assert_eq!(rig.backend("a").traces().len(), 2 * rig.owned("a", 1..=90).len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_waits_for_room_also_of_one_backend_if_it_is_told_to() {
+    let yaml = "protocol: {otlp: {sending_queue: {queue_size: 2, num_consumers: 1, \
+                block_on_overflow: true}}}\njoin: {timeout: 0s}";
+    let rig = Rig::with(yaml, "a b").await;
+    rig.backend("a").will_always(Act::Slow(1000));
+    for _ in 0..2 {
+        rig.exporter.consume(batch(1..=90)).await.unwrap();
+    }
+    let third = rig.send(batch(1..=90));
+    pass(900).await;
+    assert!(!third.is_finished());
+    pass(300).await;
+    third.await.unwrap().unwrap();
+    pass(5000).await;
+    assert_eq!(rig.taken().len(), 3 * 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_many_pieces_takes_the_room_of_one() {
+    let yaml = "protocol: {otlp: {sending_queue: {queue_size: 2, \
+                batch: {min_size: 10, max_size: 10, flush_timeout: 10ms}}}}";
+    let rig = Rig::with(yaml, "a").await;
+    rig.exporter.consume(batch(1..=100)).await.unwrap();
+    rig.exporter.consume(batch(101..=200)).await.unwrap();
+    pass(1000).await;
+    assert_eq!(rig.taken(), (1..=200).collect::<Vec<_>>());
+    assert_eq!(rig.attempts("a"), [20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_senders_gave_up_makes_room_also_behind_others_and_during_a_pause() {
+    let rig = Rig::with(RETRY, "a").await;
+    rig.backend("a").will(Act::Throttle(50_000));
+    let sending: Vec<_> = (1..=20).map(|trace| rig.send(batch([trace]))).collect();
+    pass(100).await;
+    let kept = rig.send(batch([21]));
+    pass(100).await;
+    sending.iter().for_each(tokio::task::JoinHandle::abort);
+    let late = rig.send(batch([22]));
+    pass(3000).await;
+    let two = 2 * batch([1]).bytes().len();
+    assert_eq!(rig.held(), two);
+    pass(60_000).await;
+    kept.await.unwrap().unwrap();
+    late.await.unwrap().unwrap();
+    assert_eq!(rig.taken(), [21, 22]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,6 +281,7 @@ async fn every_item_is_counted_once_whatever_backends_do() {
     assert_eq!(sent + failed, accepted);
     assert_eq!(value("otelcol_exporter_queue_size{"), 0);
     assert_eq!(rig.ctx.losses.total(), failed as u64);
+    assert_eq!(rig.held(), 0);
     // What hung may have been taken and sent again.
     assert!(rig.taken().len() >= sent);
     assert!(failed > 0 && sent > accepted / 2);

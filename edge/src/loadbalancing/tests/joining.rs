@@ -54,6 +54,20 @@ async fn a_part_that_is_refused_for_good_does_not_poison_those_it_travelled_with
         }
     }
     assert_eq!(rig.taken().len(), 19);
+    // The first alone, all others, and then halves of what holds the bad one: 19, 10, 5, 3, 2.
+    assert!(rig.backend("a").attempts() <= 2 + 2 * 5, "{}", rig.backend("a").attempts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_the_datas_fault_is_not_tried_part_by_part() {
+    let rig = Rig::with(RETRY, "a").await;
+    rig.backend("a").will_always(Act::Unknown);
+    let mut sending = all_but_the_first_wait(&rig).await;
+    sending.remove(0).await.unwrap().unwrap();
+    for sending in sending {
+        assert_eq!(sending.await.unwrap().unwrap_err().kind, RejectedKind::Permanent);
+    }
+    assert_eq!(rig.backend("a").attempts(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,6 +79,8 @@ async fn a_joined_request_that_fails_for_now_is_tried_again_part_by_part() {
         sending.await.unwrap().unwrap();
     }
     assert_eq!(rig.taken(), (1..=20).collect::<Vec<_>>());
+    let first = rig.backend("a").taken.lock().unwrap()[0].items();
+    assert_eq!(first, 1, "what was delivered before was not sent again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,6 +127,16 @@ fn permanent_code(code: Option<u8>) -> Code {
     }
 }
 
+/// Whether a permanent rejection may be due to what is in the request, so that a part of it may
+/// fare better; not when it was of whoever sent it, or the method is not there.
+pub fn blames_the_data(rejected: &Rejected) -> bool {
+    let code = rejected.code.map(|code| Code::from_i32(i32::from(code)));
+    !matches!(
+        code,
+        Some(Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound)
+    )
+}
+
 /// Whether OTLP lets a client try again after this code. `RESOURCE_EXHAUSTED` is, with `RetryInfo`.
 fn is_retryable(code: Code) -> bool {
     matches!(
