@@ -12,12 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::faulty::FaultySinkArguments;
+use crate::flood::FloodArguments;
 use crate::plan::FieldOrder;
 use crate::progress::say;
 use crate::scenario::ScenarioArguments;
 use crate::testbed::TestbedError;
 use crate::testbed::binaries::Binaries;
-use crate::{command, demo, faulty, measure, scenario};
+use crate::{command, demo, faulty, flood, measure, scenario};
 
 /// Demo, load generator, sink and benchmark of both tiers.
 #[derive(Debug, Parser)]
@@ -39,6 +40,8 @@ enum Command {
     FaultySink(FaultySinkArguments),
     /// Let things go wrong around the edge under load, and account for every span
     Scenario(ScenarioArguments),
+    /// Flood the edge with slow, greedy and broken clients beside one that behaves
+    Flood(FloodArguments),
     /// Measure one process of a tier, pinned to one core
     Measure(MeasureArguments),
 }
@@ -259,6 +262,7 @@ pub async fn main() -> ExitCode {
         Command::Send(arguments) => command::send(arguments, stop).await,
         Command::Sink(arguments) => command::sink(arguments, stop).await,
         Command::FaultySink(arguments) => faulty::run(arguments, stop).await,
+        Command::Flood(arguments) => flood::main(arguments, stop).await,
         Command::Scenario(arguments) => scenario::main(arguments, stop).await,
         Command::Measure(arguments) => measure::run(arguments, stop).await,
     };

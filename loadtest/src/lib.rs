@@ -11,6 +11,7 @@ pub mod cli;
 pub mod command;
 pub mod demo;
 pub mod faulty;
+pub mod flood;
 pub mod generate;
 pub mod item;
 pub mod ledger;

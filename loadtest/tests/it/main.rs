@@ -11,6 +11,7 @@ mod authentication;
 mod configuration;
 mod conservation;
 mod destinations;
+mod flood;
 mod intake;
 mod kubernetes;
 mod membership;

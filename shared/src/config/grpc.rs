@@ -160,8 +160,8 @@ config_struct! {
         pub max_recv_msg_size_mib: u32 = 0,
         /// Requests at a time on one connection; 0 is 1024.
         pub max_concurrent_streams: u32 = 0,
-        /// Ours: connections at a time, above which the longest quiet give way; 0 is as many as a
-        /// quarter of the memory limit holds at 32 KiB each, and at most 10,000.
+        /// Ours: connections at a time, above which the longest quiet give way; 0 is as many as an
+        /// eighth of the memory limit holds at 40 KiB each, and at most 10,000.
         pub max_connections: u32 = 0,
         /// Taken for compatibility, with a warning: reads are as large as frames.
         pub read_buffer_size: usize = 524_288,

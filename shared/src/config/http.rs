@@ -25,8 +25,8 @@ config_struct! {
         pub max_request_body_size: usize = 20 * 1024 * 1024,
         /// Compressions that are taken; an empty text is none at all.
         pub compression_algorithms: Vec<String> = ALGORITHMS.map(str::to_owned).to_vec(),
-        /// Ours: connections at a time, above which the longest quiet give way; 0 is as many as a
-        /// quarter of the memory limit holds at 32 KiB each, and at most 10,000.
+        /// Ours: connections at a time, above which the longest quiet give way; 0 is as many as an
+        /// eighth of the memory limit holds at 40 KiB each, and at most 10,000.
         pub max_connections: u32 = 0,
         /// Time for a request's head, and between two requests; 0 is no limit.
         pub read_header_timeout: Duration = Duration::from_secs(60),

@@ -64,6 +64,7 @@ impl From<&Unread> for Refusal {
             Unread::TooLarge(_) => Refusal::TooLarge,
             Unread::BadCompression(_) | Unread::UnknownCompression(_) => Refusal::BadCompression,
             Unread::Broken(_) => Refusal::Malformed,
+            Unread::Gone => Refusal::Canceled,
             Unread::Timeout => Refusal::Timeout,
             Unread::Busy => Refusal::OverBudget,
         }

@@ -22,11 +22,12 @@ use super::status::Unread;
 use crate::clock;
 use crate::telemetry::memory::{self, Held, REQUEST_UPKEEP};
 
-/// The part of the process's memory that requests may take while they are received.
-const SHARE: u64 = 4;
+/// The part of the process's memory that requests may take while they are received, and that the
+/// connections of one server may take.
+const SHARE: u64 = 8;
 
-/// What a connection takes, its buffers and the library's books included.
-const CONNECTION: u64 = 32 * 1024;
+/// What a connection takes, its buffers and the library's books included; measured.
+const CONNECTION: u64 = 40 * 1024;
 
 /// The most connections of a server that was not told how many.
 const MAX_CONNECTIONS: u64 = 10_000;
@@ -43,8 +44,7 @@ const SMALL: usize = 16 * 1024;
 /// Room that is made for a body because its client says how long it is.
 pub(super) const MOST_RESERVED: usize = 256 * 1024;
 
-/// How many connections a server may have that was told `configured`, where 0 is nothing: as
-/// many as the share of all receivers would hold.
+/// How many connections a server may have that was told `configured`, where 0 is nothing.
 pub(super) fn max_connections(configured: u32) -> usize {
     let fit = || (memory::limit() / SHARE / CONNECTION).clamp(100, MAX_CONNECTIONS);
     let count = if configured == 0 { fit() } else { configured.into() };
@@ -113,9 +113,14 @@ impl Budget {
         Ok(ticket)
     }
 
-    /// Whether there is room for `bytes` more, which then are used.
-    fn take(&self, bytes: usize) -> bool {
-        let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
+    /// Whether there is room for `bytes` more, which then are used. Who uses all there is used
+    /// may have more than there is: what one request may take has a limit of its own, and must
+    /// not be out of reach for ever.
+    fn take(&self, bytes: usize, already: usize) -> bool {
+        let fits = |used: usize| {
+            let more = used.checked_add(bytes);
+            more.filter(|more| *more <= self.limit || used == already)
+        };
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok()
     }
 
@@ -164,11 +169,11 @@ impl Ticket {
     /// # Errors
     /// [`Unread::Busy`] when there is no room, and nobody to give way.
     pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Unread> {
-        if !self.budget.take(bytes) {
+        if !self.budget.take(bytes, self.bytes) {
             let _hope = Hope::new(&self.budget.hoping);
             loop {
                 let freed = self.budget.freed.notified();
-                if self.budget.take(bytes) {
+                if self.budget.take(bytes, self.bytes) {
                     break;
                 }
                 let asking = self.waiting.as_ref().map(|(id, _)| *id);
@@ -208,7 +213,7 @@ impl Ticket {
     /// The next bytes of `body`, counted; none at its end.
     ///
     /// # Errors
-    /// [`Unread::Busy`], and [`Unread::Broken`] when the body ends early.
+    /// [`Unread::Busy`], and [`Unread::Gone`] when the body does not end.
     pub(super) async fn next<B>(&mut self, mut body: Pin<&mut B>) -> Result<Option<Bytes>, Unread>
     where
         B: Body<Data = Bytes>,
@@ -219,9 +224,7 @@ impl Ticket {
                 Poll::Pending => self.poll_gives_way(cx).map(|()| Err(Unread::Busy)),
             });
             let Some(frame) = frame.await? else { return Ok(None) };
-            let Ok(frame) = frame else {
-                return Err(Unread::Broken("the body was not sent to its end".into()));
-            };
+            let frame = frame.map_err(|_| Unread::Gone)?;
             // Trailers of a request mean nothing.
             if let Ok(data) = frame.into_data() {
                 self.grow(data.len()).await?;
@@ -374,12 +377,21 @@ mod tests {
 
     #[tokio::test]
     async fn the_one_that_asks_does_not_wait_for_itself() {
-        let budget = budget(1, Duration::ZERO);
+        let budget = budget(2, Duration::ZERO);
+        let _other = budget.begin().await.unwrap();
         let mut ticket = budget.begin().await.unwrap();
         let waits = poll_fn(|cx| Poll::Ready(ticket.poll_gives_way(cx).is_pending()));
         assert!(waits.await);
         assert_eq!(ticket.grow(ROOM + 1).await, Err(Unread::Busy));
         assert_eq!(ticket.grow(ROOM).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_request_alone_may_be_larger_than_the_budget() {
+        let budget = budget(1, MIN_STAY);
+        assert_eq!(read(&budget, Pieces::new(5, ROOM, true)).await, Ok(5 * ROOM));
+        let _other = budget.begin().await.unwrap();
+        assert_eq!(read(&budget, Pieces::new(5, ROOM, true)).await, Err(Unread::Busy));
     }
 
     #[tokio::test]

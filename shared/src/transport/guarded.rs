@@ -49,7 +49,9 @@ impl Default for Limits {
             frame: Duration::from_secs(60),
             message: Duration::from_secs(60),
             stall: Duration::from_secs(30),
-            min_stay: Duration::from_secs(1),
+            // Time for a handshake and a request over a network that is not slow; more would let
+            // newcomers keep out newcomers.
+            min_stay: Duration::from_millis(300),
             idle_frames: 2048,
             pings: None,
         }

@@ -518,15 +518,15 @@ async fn stopping_does_not_wait_for_a_client_that_does_not_answer() {
     tokio::time::timeout(SOON, stopping).await.expect("it ends long before the deadline");
 }
 
-/// Receives a few requests at a time and no large one, and lets the slow give way at once.
-fn small() -> Budget {
-    Budget::new(3 * memory::REQUEST_UPKEEP, Duration::ZERO)
+/// Receives a few requests at a time; the slow give way when they have had their time.
+fn small(min_stay: Duration) -> Budget {
+    Budget::new(3 * memory::REQUEST_UPKEEP, min_stay)
 }
 
 #[tokio::test]
 async fn slow_messages_give_way_when_too_much_is_received() {
     let limits = Limits { message: SOON, ..LIMITS };
-    let door = Door::grpc_with(limits, json!({}), small()).await;
+    let door = Door::grpc_with(limits, json!({}), small(Duration::ZERO)).await;
     let mut tcp = door.connect_http2().await;
     for stream in [1, 3, 5] {
         tcp.write_all(&with_payload(HEADERS, END_HEADERS, stream, &headers())).await.unwrap();
@@ -547,13 +547,23 @@ async fn slow_messages_give_way_when_too_much_is_received() {
 #[tokio::test]
 async fn what_does_not_fit_is_to_be_sent_again_later() {
     let span = "x".repeat(4 * memory::REQUEST_UPKEEP);
-    let door = Door::grpc_with(LIMITS, json!({}), small()).await;
+    let limits = Limits { message: SOON, ..LIMITS };
+    let door = Door::grpc_with(limits, json!({}), small(SOON)).await;
+    let mut slow = door.connect_http2().await;
+    slow.write_all(&with_payload(HEADERS, END_HEADERS, 1, &headers())).await.unwrap();
+    slow.read_u8().await.unwrap();
     let rejected = door.client().send(traces(&[&span])).await.unwrap_err();
     assert_eq!(rejected.kind, crate::RejectedKind::Retryable);
     assert_eq!(rejected.retry_after, Some(Duration::from_secs(1)));
     door.client().send(traces(&["a"])).await.unwrap();
 
-    let door = Door::http_with(LIMITS, json!({}), small()).await;
+    let door = Door::http_with(limits, json!({}), small(SOON)).await;
+    let mut slow = door.connect().await;
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\n\
+                content-length: 9\r\ncontent-type: application/x-protobuf\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    // It is being received once the server has asked for its body.
+    slow.read_u8().await.unwrap();
     let mut tcp = door.connect().await;
     let body = traces(&[&span]);
     let head = format!(

@@ -43,8 +43,10 @@ pub enum Unread {
     BadCompression(String),
     /// Compressed by a method that is not spoken.
     UnknownCompression(String),
-    /// Not framed as the protocol wants it, or the client went away.
+    /// Not framed as the protocol wants it.
     Broken(Cow<'static, str>),
+    /// The client went away, or took the request back.
+    Gone,
     /// Did not arrive in time.
     Timeout,
     /// Too much is being received; to be sent again.
@@ -69,6 +71,7 @@ impl Unread {
                 (Code::Unimplemented, format!("unsupported compression: {name}").into())
             }
             Unread::Broken(error) => (Code::InvalidArgument, error.clone()),
+            Unread::Gone => (Code::Cancelled, "the request was not sent to its end".into()),
             Unread::Timeout => {
                 (Code::DeadlineExceeded, "the request did not arrive in time".into())
             }
