@@ -30,7 +30,7 @@ const ENDLESS: usize = 16 * 1024 * 1024;
 
 #[derive(Default)]
 struct Counts {
-    /// Streams, or bombs.
+    /// Streams that were begun and reset, as far as writing them goes; or bombs.
     sent: AtomicU64,
     connections: AtomicU64,
     /// Connections on which the edge took everything and waited for more.
@@ -80,7 +80,7 @@ pub(super) async fn resets(endpoint: SocketAddr, count: u64, hold: Duration) -> 
         });
     }
     attackers.join_all().await;
-    counts.told("streams reset")
+    counts.told("resets written")
 }
 
 /// Goes on until the edge ends it.
