@@ -69,7 +69,7 @@ config_struct! {
     pub(crate) struct JoinConfig {
         /// The longest a part waits for others while a request to its backend is under way; 0
         /// joins nothing.
-        pub timeout: Duration = Duration::from_millis(2),
+        pub timeout: Duration = Duration::from_millis(1),
         /// What waits goes when it has this size.
         pub min_bytes: usize = 256 * 1024,
         /// No joined request is larger.

@@ -4,8 +4,14 @@
 pub(super) const STREAM_WINDOW: u32 = 1024 * 1024;
 pub(super) const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Large frames save work per byte; clients cut requests into frames of this size.
-pub(super) const MAX_FRAME: u32 = 64 * 1024;
+/// Large frames save work: each is a system call, and a wake-up of the other side, and a request in
+/// one frame need not be put together. Clients cut requests into frames of this size, those that
+/// heed it. It is less where a connection's window is, since an unfinished frame is held.
+pub(super) const MAX_FRAME: u32 = 512 * 1024;
+/// The same over HTTP, where requests come by proxies and are put together anyway.
+pub(super) const HTTP_FRAME: u32 = 64 * 1024;
+/// As HTTP/2 has it.
+pub(super) const MIN_FRAME: u32 = 16 * 1024;
 
 /// Requests at a time on one connection, unless configured.
 pub(super) const MAX_STREAMS: u32 = 1024;

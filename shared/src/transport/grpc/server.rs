@@ -90,7 +90,8 @@ pub(crate) async fn serve_within(
         let mut builder = builder.clone();
         builder
             .initial_stream_window_size(window.min(bounds::STREAM_WINDOW))
-            .initial_connection_window_size(window);
+            .initial_connection_window_size(window)
+            .max_frame_size(window.clamp(bounds::MIN_FRAME, bounds::MAX_FRAME));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         async move { lifetime.run(connection, age).await }
     })
@@ -105,7 +106,6 @@ fn builder(config: &GrpcServerConfig) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_frame_size(bounds::MAX_FRAME)
         .max_concurrent_streams(max_streams(config))
         .max_header_list_size(bounds::MAX_HEADERS)
         .max_pending_accept_reset_streams(bounds::MAX_PENDING_RESETS)

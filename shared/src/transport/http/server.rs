@@ -99,11 +99,11 @@ fn builder(config: &HttpServerConfig) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(some(config.read_header_timeout))
         .keep_alive(config.keep_alives_enabled)
-        .max_buf_size(bounds::MAX_FRAME as usize);
+        .max_buf_size(bounds::HTTP_FRAME as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_frame_size(bounds::MAX_FRAME)
+        .max_frame_size(bounds::HTTP_FRAME)
         .max_concurrent_streams(bounds::MAX_STREAMS)
         .max_header_list_size(bounds::MAX_HEADERS)
         .max_pending_accept_reset_streams(bounds::MAX_PENDING_RESETS)
