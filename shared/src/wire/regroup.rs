@@ -9,7 +9,7 @@
 //! A `Plan` asks for every piece's group and adds up the lengths; then each output is written
 //! into a buffer of exactly its size. The framing is walked again for that, which costs less than
 //! remembering it: a walk skips over the records, and what is kept between the two is four bytes
-//! a piece, however the request was put together.
+//! a piece and two numbers for each group in an entry, however the request was put together.
 //!
 //! Each part repeats the headers of the entries it has records of. A caller that makes many parts
 //! of what strangers send should therefore look at the sum of their lengths.
@@ -86,6 +86,9 @@ pub fn regroup<K: Eq + Hash + Copy>(request: &[u8], key: impl FnMut(&[u8]) -> K)
 pub fn regroup_indexed(request: &[u8], group: impl FnMut(&[u8]) -> usize) -> Vec<Part<usize>> {
     Plan::by_record(request, group).write().collect()
 }
+
+/// For a first guess at the number of pieces.
+const TYPICAL_PIECE: usize = 256;
 
 /// Field 1, length-delimited: a resource entry in a request.
 const ENTRY_TAG: u8 = 0x0a;
@@ -167,7 +170,8 @@ impl<'a, C: Cut> Plan<'a, C> {
     /// Asks for every piece's group number.
     pub(crate) fn new(request: &'a [u8], grouping: &mut impl Grouping<'a>) -> Self {
         let mut groups = Groups::default();
-        let mut noting = Noting { grouping, group_of_piece: Vec::new() };
+        let pieces = request.len() / TYPICAL_PIECE;
+        let mut noting = Noting { grouping, group_of_piece: Vec::with_capacity(pieces) };
         for entry in resources(request) {
             noting.grouping.enter_resource(entry);
             groups.measure_entry(entry.content, &mut noting);
@@ -186,8 +190,10 @@ impl<'a, C: Cut> Plan<'a, C> {
     pub(crate) fn write(mut self) -> impl Iterator<Item = Part<usize>> {
         let mut noted = Noted(self.group_of_piece.iter());
         self.groups.allocate();
+        let lengths = std::mem::take(&mut self.groups.lengths);
+        let mut lengths = (lengths.of_entries.told(), lengths.of_scopes.told());
         for entry in resources(self.request) {
-            self.groups.write_entry(entry, &mut noted);
+            self.groups.write_entry(entry, &mut lengths, &mut noted);
         }
         let outputs = self.groups.outputs.into_iter().enumerate();
         outputs.filter(|(_, output)| output.pieces > 0).map(|(key, output)| Part {
@@ -253,7 +259,50 @@ struct Groups<C> {
     in_entry: Vec<usize>,
     /// The groups that have pieces in the current scope entry.
     in_scope: Vec<usize>,
+    lengths: Lengths,
     cut: C,
+}
+
+/// How long entries are for each group that has pieces in them.
+#[derive(Default)]
+struct Lengths {
+    of_entries: ByEntry,
+    of_scopes: ByEntry,
+}
+
+/// Groups and lengths of one kind of entries, in their order.
+#[derive(Default)]
+struct ByEntry {
+    /// How many groups each entry has.
+    counts: Vec<u32>,
+    /// The groups with the lengths of the entry's content.
+    groups: Vec<(usize, usize)>,
+}
+
+impl ByEntry {
+    fn note(&mut self, groups: impl ExactSizeIterator<Item = (usize, usize)>) {
+        self.counts.push(u32::try_from(groups.len()).expect("a group has a piece"));
+        self.groups.extend(groups);
+    }
+
+    fn told(&self) -> Told<'_> {
+        Told { counts: self.counts.iter(), groups: &self.groups }
+    }
+}
+
+/// Tells what was noted, entry by entry.
+struct Told<'l> {
+    counts: std::slice::Iter<'l, u32>,
+    groups: &'l [(usize, usize)],
+}
+
+impl<'l> Told<'l> {
+    fn next(&mut self) -> &'l [(usize, usize)] {
+        let count = *self.counts.next().expect("every entry was noted") as usize;
+        let (entry, rest) = self.groups.split_at(count);
+        self.groups = rest;
+        entry
+    }
 }
 
 impl<C: Cut> Groups<C> {
@@ -268,6 +317,10 @@ impl<C: Cut> Groups<C> {
             };
             grouping.enter_scope(ScopeEntry { content: scope });
             self.measure_scope(scope, grouping);
+            let groups = self.in_scope.iter();
+            self.lengths
+                .of_scopes
+                .note(groups.map(|group| (*group, self.outputs[*group].scope_len)));
             for group in &self.in_scope {
                 let output = &mut self.outputs[*group];
                 if output.entry_len == 0 {
@@ -279,6 +332,8 @@ impl<C: Cut> Groups<C> {
         for group in &self.in_entry {
             self.outputs[*group].entry_len += header_len;
         }
+        let groups = self.in_entry.iter();
+        self.lengths.of_entries.note(groups.map(|group| (*group, self.outputs[*group].entry_len)));
     }
 
     /// Adds up, for each group, the length of a scope entry's content.
@@ -322,33 +377,40 @@ impl<C: Cut> Groups<C> {
     }
 
     /// Appends a resource entry to each group that has pieces in it.
-    fn write_entry(&mut self, entry: ResourceEntry<'_>, noted: &mut Noted<'_>) {
-        self.measure_entry(entry.content, &mut noted.clone());
-        for group in &self.in_entry {
-            let output = &mut self.outputs[*group];
-            let length = std::mem::take(&mut output.entry_len);
-            put_length_delimited(ENTRY_TAG, length, &mut output.request);
-            put_header(entry.content, &mut output.request);
-        }
+    fn write_entry(
+        &mut self,
+        entry: ResourceEntry<'_>,
+        (of_entries, of_scopes): &mut (Told<'_>, Told<'_>),
+        noted: &mut Noted<'_>,
+    ) {
+        self.write_header(ENTRY_TAG, entry.content, of_entries.next());
         for scope in entry.scopes() {
-            self.write_scope(scope.content, noted);
-        }
-    }
-
-    fn write_scope(&mut self, scope: &[u8], noted: &mut Noted<'_>) {
-        self.measure_scope(scope, &mut noted.clone());
-        for group in &self.in_scope {
-            let output = &mut self.outputs[*group];
-            let length = std::mem::take(&mut output.scope_len);
-            put_length_delimited(NESTED_TAG, length, &mut output.request);
-            put_header(scope, &mut output.request);
-        }
-        for field in Fields::new(scope) {
-            if matches!((field.number, field.value), (2, Value::Bytes(_))) {
-                self.cut.write(field, noted, &mut self.outputs);
+            self.write_header(NESTED_TAG, scope.content, of_scopes.next());
+            for field in Fields::new(scope.content) {
+                if is_nested(&field) {
+                    self.cut.write(field, noted, &mut self.outputs);
+                }
             }
         }
     }
+
+    /// Begins an entry in each group that has pieces in it: all but its nested entries.
+    fn write_header(&mut self, tag: u8, entry: &[u8], groups: &[(usize, usize)]) {
+        let header: Vec<&[u8]> = match groups {
+            [] => return,
+            _ => Fields::new(entry).filter(|field| !is_nested(field)).map(|f| f.raw).collect(),
+        };
+        for (group, length) in groups {
+            let output = &mut self.outputs[*group].request;
+            put_length_delimited(tag, *length, output);
+            header.iter().for_each(|field| output.extend_from_slice(field));
+        }
+    }
+}
+
+/// Whether a field of an entry is a nested entry or a record.
+fn is_nested(field: &Field<'_>) -> bool {
+    matches!((field.number, field.value), (2, Value::Bytes(_)))
 }
 
 /// Length of a field of `length` bytes with its tag (of one byte) and length.
@@ -359,13 +421,4 @@ fn length_delimited_len(length: usize) -> usize {
 fn put_length_delimited(tag: u8, length: usize, output: &mut Vec<u8>) {
     output.push(tag);
     put_varint(output, length as u64);
-}
-
-/// Copies the fields of an entry that are not its nested entries (field 2).
-fn put_header(entry: &[u8], output: &mut Vec<u8>) {
-    for field in Fields::new(entry) {
-        if !matches!((field.number, field.value), (2, Value::Bytes(_))) {
-            output.extend_from_slice(field.raw);
-        }
-    }
 }

@@ -30,7 +30,9 @@ fn rows(request: &[u8]) -> Rows {
         for scope in entry.scopes() {
             for record in scope.records() {
                 let mut header = Vec::new();
-                put_header(scope.content, &mut header);
+                for field in Fields::new(scope.content).filter(|field| !is_nested(field)) {
+                    header.extend_from_slice(field.raw);
+                }
                 rows.push((entry.schema_url().into(), scope.name().into(), header, record[0]));
             }
         }
