@@ -225,7 +225,7 @@ pub struct MeasureArguments {
     /// Requests on their way at a time, over all connections; at least one on each
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: u32,
-    /// Edge only: 512 spans in a request, then 100, then 512 from 32 clients, instead of what the
+    /// Edge only: 512 and 100 spans in a request, from 2 and from 32 clients, instead of what the
     /// options above say
     #[arg(long, conflicts_with_all = ["spans_per_request", "clients", "concurrency"])]
     pub panel: bool,

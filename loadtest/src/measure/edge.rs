@@ -28,7 +28,7 @@ struct Round {
 }
 
 /// The loads of `--panel`: spans in a request, and clients.
-const PANEL: [(u32, u32); 3] = [(512, 2), (100, 2), (512, 32)];
+const PANEL: [(u32, u32); 4] = [(512, 2), (512, 32), (100, 2), (100, 32)];
 
 pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, TestbedError> {
     let mut report = Report::new();

@@ -403,7 +403,9 @@ impl<C: Cut> Groups<C> {
         for (group, length) in groups {
             let output = &mut self.outputs[*group].request;
             put_length_delimited(tag, *length, output);
-            header.iter().for_each(|field| output.extend_from_slice(field));
+            for field in &header {
+                output.extend_from_slice(field);
+            }
         }
     }
 }

@@ -1,0 +1,70 @@
+//! Backends that exporters with equal settings share: connections, rotation and lanes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::membership::dial_address;
+use shared::otlp::OtlpGrpcConfig;
+use shared::service::{BuildError, Context};
+use shared::wire::Signal;
+
+use crate::loadbalancing::health::RotationConfig;
+use crate::loadbalancing::lane_task::{LaneHandle, LaneSettings};
+use crate::loadbalancing::metrics::LaneMetrics;
+use crate::loadbalancing::peer::{Client, Peer, Rotation};
+
+/// How a backend is spoken to and judged: two exporters that agree in it share the backend.
+#[derive(Debug, Clone, PartialEq)]
+struct PeerKey {
+    address: String,
+    /// Without the settings that are not of one backend.
+    exporter: OtlpGrpcConfig,
+    timeout: Duration,
+    rotation: RotationConfig,
+}
+
+/// Two exporters that agree in it share the lane.
+#[derive(Debug, Clone, PartialEq)]
+struct LaneKey {
+    peer: PeerKey,
+    settings: LaneSettings,
+    signal: Signal,
+}
+
+/// How the backends of one exporter are made.
+pub(super) struct Connecting {
+    pub(super) ctx: Context,
+    pub(super) exporter: OtlpGrpcConfig,
+    pub(super) timeout: Duration,
+    pub(super) rotation: RotationConfig,
+    pub(super) settings: LaneSettings,
+    pub(super) turned: Arc<Rotation>,
+}
+
+impl Connecting {
+    /// The lane to the backend at an endpoint: another exporter's, if all is alike.
+    pub(super) fn lane(&self, endpoint: &str) -> Result<Arc<LaneHandle>, BuildError> {
+        let address = dial_address(endpoint).into_owned();
+        let peer = PeerKey {
+            address,
+            exporter: self.exporter.clone(),
+            timeout: self.timeout,
+            rotation: self.rotation.clone(),
+        };
+        let key = LaneKey { peer, settings: self.settings, signal: self.ctx.signal };
+        let peer = self.peer(&key.peer)?;
+        self.ctx.commons.get_or_make(&key, || {
+            let metrics = LaneMetrics::of(&key.peer.address, key.signal);
+            Ok(LaneHandle::start(peer, key.settings, metrics))
+        })
+    }
+
+    fn peer(&self, key: &PeerKey) -> Result<Arc<Peer>, BuildError> {
+        self.ctx.commons.get_or_make(key, || {
+            let client: Box<dyn Client> =
+                Box::new(key.exporter.client(&key.address, &self.ctx.commons)?);
+            let (rotation, turned) = (key.rotation.clone(), Arc::clone(&self.turned));
+            Ok(Peer::new(&key.address, client, key.timeout, rotation, turned))
+        })
+    }
+}
