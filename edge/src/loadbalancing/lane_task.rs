@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::core::Core;
 use super::lane::{Lane, Limits, Waiting};
-use super::metrics::{LaneMetrics, millis};
+use super::metrics::LaneMetrics;
 use super::peer::Peer;
 use super::ticket::{Part, as_gauge};
 
@@ -298,7 +298,7 @@ impl Task {
                 continue;
             }
             let waited = parts.iter().filter_map(|part| part.waited(now));
-            waited.for_each(|waited| self.peer.meter.queue_time(millis(waited)));
+            waited.for_each(|waited| self.peer.meter.waited(waited));
             return Some(parts);
         }
     }

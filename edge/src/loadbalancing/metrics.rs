@@ -14,8 +14,8 @@ metric_set! {
     pub(super) struct LatencyMetrics expiring ["endpoint"];
     /// Response latency in ms for the backends: of one attempt, from sending to the answer.
     backend_latency: Histogram = "otelcol_loadbalancer_backend_latency", "ms";
-    /// Time in ms that a part of a request waited for its turn, before it was sent.
-    backend_queue_time: Histogram = "otelcol_loadbalancer_backend_queue_time", "ms";
+    /// Time that a part of a request waited for its turn, before it was sent.
+    backend_queue_time: Histogram = "otelcol_loadbalancer_backend_queue_time", "s";
 }
 
 metric_set! {
@@ -143,7 +143,7 @@ impl BackendMeter {
 
     /// What became of an attempt.
     pub(super) fn attempt(&self, outcome: Outcome, took: Duration, items: usize, bytes: usize) {
-        self.latency.backend_latency.record(millis(took));
+        self.latency.backend_latency.record(took.as_secs_f64() * 1e3);
         let success = match outcome {
             Outcome::Delivered => &self.succeeded,
             _ => &self.failed,
@@ -160,14 +160,10 @@ impl BackendMeter {
         self.fates[outcome as usize].backend_items.increment(items as u64);
     }
 
-    /// A part has waited so many milliseconds.
-    pub(super) fn queue_time(&self, millis: f64) {
-        self.latency.backend_queue_time.record(millis);
+    /// A part has waited so long.
+    pub(super) fn waited(&self, time: Duration) {
+        self.latency.backend_queue_time.record(time.as_secs_f64());
     }
-}
-
-pub(super) fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 impl LaneMetrics {

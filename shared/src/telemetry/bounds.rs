@@ -3,9 +3,8 @@
 /// Upper bounds of a histogram's buckets.
 pub(super) fn bounds(name: &str) -> &'static [f64] {
     match name {
-        "otelcol_loadbalancer_backend_latency" | "otelcol_loadbalancer_backend_queue_time" => {
-            BACKEND_LATENCY_BOUNDS
-        }
+        "otelcol_loadbalancer_backend_latency" => BACKEND_LATENCY_BOUNDS,
+        "otelcol_loadbalancer_backend_queue_time" => QUEUE_TIME_BOUNDS,
         "otelcol_processor_tail_sampling_sampling_decision_timer_latency" => {
             DECISION_LATENCY_BOUNDS
         }
@@ -49,6 +48,10 @@ const BYTE_BOUNDS: &[f64] = &[
     8_388_608.0,
     16_777_216.0,
 ];
+
+/// From the time that parts wait for each other to that of an attempt, in seconds.
+const QUEUE_TIME_BOUNDS: &[f64] =
+    &[0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Source: contrib exporter/loadbalancingexporter/metadata.yaml.
 const BACKEND_LATENCY_BOUNDS: &[f64] = &[5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3];

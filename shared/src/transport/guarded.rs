@@ -3,7 +3,7 @@
 //! hyper's own time-outs begin when it knows which HTTP is spoken, and for HTTP/2 there are none.
 //! So the bytes are watched on their way: the opening must come in time, a frame or a block of
 //! headers that was begun must end in time, and answers must be taken in time. What the frames
-//! themselves say is judged by [`Frames`].
+//! themselves say is judged by `Frames`.
 
 use std::future::Future;
 use std::io;
