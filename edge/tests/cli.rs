@@ -76,6 +76,20 @@ fn the_collectors_file_is_valid_and_validate_is_silent() {
 }
 
 #[test]
+fn validate_warns_of_what_does_not_mean_what_it_seems_to() {
+    let early =
+        BROUGHT_ALONG.replace("otlp:\n    resolver", "otlp: {sending_queue: {}}\n    resolver");
+    assert_ne!(early, BROUGHT_ALONG);
+    let (_directory, path) = file(&early);
+    let output = edge(&["validate", "--config", &path]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stderr(&output).replace(&path, "edge.yaml");
+    let start = "edge: warning: edge.yaml:10: exporters::loadbalancing::protocol::otlp::\
+                 sending_queue: requests are acknowledged before a backend has them";
+    assert!(text.starts_with(start), "{text}");
+}
+
+#[test]
 fn the_sample_configuration_is_valid() {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/config/edge.yaml");
     let output = edge(&["validate", "--config", sample]);

@@ -115,6 +115,7 @@ pub struct Problems {
     sources: Vec<String>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    former_names: Vec<Problem>,
     references: Vec<Reference>,
 }
 
@@ -166,6 +167,12 @@ impl Problems {
         self.warnings.push(problem);
     }
 
+    /// Notes that something at `path` means what it says but has another name today.
+    pub fn mention(&mut self, path: &Path<'_>, message: impl Into<String>) {
+        let problem = self.problem(path, message.into());
+        self.former_names.push(problem);
+    }
+
     /// Notes that the value at `path` names the extension `id`, which is to authenticate.
     pub fn refer(&mut self, path: &Path<'_>, id: &str, side: Side) {
         let at = self.problem(path, String::new());
@@ -196,6 +203,11 @@ impl Problems {
     /// What is wrong, in the order it was found.
     pub fn errors(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// What has another name today.
+    pub fn former_names(&self) -> &[Problem] {
+        &self.former_names
     }
 
     /// What should be changed.

@@ -179,7 +179,9 @@ fn obey(app: &App, arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         None => run(app, arguments),
         Some(Command::Validate) => {
-            load(app, &arguments.sources).and_then(|document| read(app, document)).map(drop)
+            let model = read(app, load(app, &arguments.sources)?)?;
+            warn(app, &model);
+            Ok(())
         }
         Some(Command::PrintConfig { format, mode, validate }) => {
             print_config(app, &arguments.sources, *format, *mode, *validate)
@@ -242,6 +244,14 @@ fn load(app: &App, sources: &Sources) -> Result<Document, Failure> {
 
 fn read(app: &App, document: Document) -> Result<Model, Failure> {
     Model::read(document, &app.registry).map_err(|problems| wrong(app, &problems))
+}
+
+/// What is valid and does not mean what it seems to, one a line.
+fn warn(app: &App, model: &Model) {
+    for warning in &model.warnings {
+        // Nobody can be told that the standard error is closed.
+        drop(writeln!(std::io::stderr(), "{}: warning: {warning}", app.name));
+    }
 }
 
 /// All problems, one a line.

@@ -25,8 +25,10 @@ pub struct Model {
     pub links: Vec<Link>,
     /// What the process says of itself.
     pub telemetry: TelemetryConfig,
-    /// What works but should be changed, to be logged once logs are on.
+    /// What may not mean what it seems to, to be logged once logs are on.
     pub warnings: Vec<Problem>,
+    /// What has another name today, to be logged as well.
+    pub former_names: Vec<Problem>,
 }
 
 /// A pipeline's id: `traces` or `traces/name`.
@@ -109,6 +111,7 @@ impl Model {
             links: service.links,
             telemetry: service.telemetry,
             warnings: problems.warnings().to_vec(),
+            former_names: problems.former_names().to_vec(),
         })
     }
 }
@@ -180,7 +183,7 @@ impl<'r> Components<'r> {
                 if factory.type_name != id.kind {
                     let message =
                         format!("\"{}\" is now called \"{}\"", id.kind, factory.type_name);
-                    problems.warn(at, message);
+                    problems.mention(at, message);
                 }
                 (factory.decode)(&entry.value, at, problems)
             }

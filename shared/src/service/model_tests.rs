@@ -278,8 +278,8 @@ fn pipelines_form_no_circle() {
 #[test]
 fn former_names_are_warned_of() {
     let model = read(&with("processors:\n")).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let warnings: Vec<String> = model.warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(warnings, ["config.yaml:2: exporters::otlp: \"otlp\" is now called \"otlp_grpc\""]);
+    let names: Vec<String> = model.former_names.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["config.yaml:2: exporters::otlp: \"otlp\" is now called \"otlp_grpc\""]);
 }
 
 #[test]

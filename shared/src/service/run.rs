@@ -60,7 +60,7 @@ impl Running {
     ) -> Result<Running, BuildError> {
         let telemetry = telemetry::start(&model.telemetry, identity, descriptors)?;
         info!(version = identity.version, cpus = runtime::cpus(), "starting {}", identity.name);
-        for warning in &model.warnings {
+        for warning in model.warnings.iter().chain(&model.former_names) {
             warn!("{warning}");
         }
         let mut running = Running {
