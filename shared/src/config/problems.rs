@@ -114,9 +114,15 @@ pub struct Problems {
     root: Option<Arc<Node>>,
     sources: Vec<String>,
     problems: Vec<Problem>,
+    asides: Box<Asides>,
+    references: Vec<Reference>,
+}
+
+/// What is not wrong.
+#[derive(Debug, Clone, Default)]
+struct Asides {
     warnings: Vec<Problem>,
     former_names: Vec<Problem>,
-    references: Vec<Reference>,
 }
 
 impl Problems {
@@ -146,7 +152,11 @@ impl Problems {
     /// Notes something at `path` that works but should be changed, and stands at `place`.
     pub fn warn_at(&mut self, place: Place, path: &Path<'_>, message: impl Into<String>) {
         let place = self.describe(place);
-        self.warnings.push(Problem { path: path.to_string(), place, message: message.into() });
+        self.asides.warnings.push(Problem {
+            path: path.to_string(),
+            place,
+            message: message.into(),
+        });
     }
 
     /// Notes that the value at `path` is wrong.
@@ -164,13 +174,13 @@ impl Problems {
     /// Notes something about the value at `path` that works but should be changed.
     pub fn warn(&mut self, path: &Path<'_>, message: impl Into<String>) {
         let problem = self.problem(path, message.into());
-        self.warnings.push(problem);
+        self.asides.warnings.push(problem);
     }
 
     /// Notes that something at `path` means what it says but has another name today.
     pub fn mention(&mut self, path: &Path<'_>, message: impl Into<String>) {
         let problem = self.problem(path, message.into());
-        self.former_names.push(problem);
+        self.asides.former_names.push(problem);
     }
 
     /// Notes that the value at `path` names the extension `id`, which is to authenticate.
@@ -207,12 +217,12 @@ impl Problems {
 
     /// What has another name today.
     pub fn former_names(&self) -> &[Problem] {
-        &self.former_names
+        &self.asides.former_names
     }
 
     /// What should be changed.
     pub fn warnings(&self) -> &[Problem] {
-        &self.warnings
+        &self.asides.warnings
     }
 
     fn problem(&self, path: &Path<'_>, message: String) -> Problem {
