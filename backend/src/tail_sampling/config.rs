@@ -86,10 +86,11 @@ impl ProcessorConfig for TailSamplingConfig {
             }
             policy.validate(&at, problems);
         }
-        let bits: usize = self.policies.iter().map(NamedPolicy::bits).sum();
-        if bits > Seen::MAX {
+        let marks: usize = self.policies.iter().map(NamedPolicy::marks).sum();
+        if marks > Seen::MAX {
             let message = format!(
-                "{bits} policies look at spans, sub-policies included; there can be {} at most",
+                "policies look for {marks} things in spans, sub-policies included; there can be \
+                 {} at most",
                 Seen::MAX
             );
             problems.report(&at, message);
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn more_policies_than_bits_are_refused() {
+    fn more_policies_than_marks_are_refused() {
         let policy = |number| {
             format!("{{name: p{number}, type: status_code, status_code: {{status_codes: [OK]}}}}")
         };
@@ -161,9 +162,8 @@ mod tests {
         assert!(list(128).is_empty());
         assert_eq!(
             list(129),
-            [
-                "policies: 129 policies look at spans, sub-policies included; there can be 128 at most"
-            ]
+            ["policies: policies look for 129 things in spans, sub-policies included; there can \
+                 be 128 at most"]
         );
     }
 

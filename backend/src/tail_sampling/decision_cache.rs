@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::policy::Decision;
+use super::evaluate::Verdict;
+use super::policy::{Decision, RuleId, Threshold};
 use super::trace::TraceId;
 
 /// The decisions that a shard remembers.
@@ -19,8 +20,16 @@ pub(super) struct DecisionCache {
     seed: u64,
     /// What the times below are counted from.
     epoch: Instant,
-    sampled: Generations<TraceId>,
-    not_sampled: Generations<[u32; 2]>,
+    sampled: Generations<TraceId, Sampled>,
+    not_sampled: Generations<[u32; 2], u32>,
+}
+
+/// What is remembered of a sampled trace.
+#[derive(Debug, Clone, Copy)]
+struct Sampled {
+    threshold: Threshold,
+    at: u32,
+    by: Option<RuleId>,
 }
 
 impl DecisionCache {
@@ -32,23 +41,29 @@ impl DecisionCache {
     }
 
     /// Notes what was decided about a trace.
-    pub(super) fn note(&mut self, id: &TraceId, decision: Decision, now: Instant) {
+    pub(super) fn note(&mut self, id: &TraceId, verdict: Verdict, now: Instant) {
         let at = self.seconds(now);
+        let Verdict { decision, by, threshold } = verdict;
         match decision {
-            Decision::Sampled => self.sampled.insert(*id, at),
-            Decision::NotSampled => self.not_sampled.insert(self.fingerprint(id), at),
+            Decision::Sampled => self.sampled.insert(*id, Sampled { threshold, at, by }),
+            Decision::NotSampled | Decision::Dropped => {
+                self.not_sampled.insert(self.fingerprint(id), at);
+            }
         }
     }
 
-    /// What was decided about a trace, and how long ago in whole seconds.
-    pub(super) fn get(&mut self, id: &TraceId, now: Instant) -> Option<(Decision, Duration)> {
+    /// What was decided about a trace, and how long ago in whole seconds. Of a trace that was not
+    /// sampled no more is known.
+    pub(super) fn get(&mut self, id: &TraceId, now: Instant) -> Option<(Verdict, Duration)> {
         let fingerprint = self.fingerprint(id);
-        let (decision, at) = match self.sampled.get(*id) {
-            Some(at) => (Decision::Sampled, at),
-            None => (Decision::NotSampled, self.not_sampled.get(fingerprint)?),
+        let (verdict, at) = match self.sampled.get(*id) {
+            Some(Sampled { threshold, at, by }) => {
+                (Verdict { decision: Decision::Sampled, by, threshold }, at)
+            }
+            None => (Verdict::NOT_SAMPLED, self.not_sampled.get(fingerprint)?),
         };
         let age = self.seconds(now).saturating_sub(at);
-        Some((decision, Duration::from_secs(age.into())))
+        Some((verdict, Duration::from_secs(age.into())))
     }
 
     fn seconds(&self, now: Instant) -> u32 {
@@ -83,21 +98,21 @@ impl Key for [u32; 2] {
 }
 
 #[derive(Debug)]
-struct Generations<K> {
+struct Generations<K, V> {
     /// Entries of a generation at most.
     room: usize,
     seed: u64,
-    younger: HashTable<(K, u32)>,
-    older: HashTable<(K, u32)>,
+    younger: HashTable<(K, V)>,
+    older: HashTable<(K, V)>,
 }
 
-impl<K: Key> Generations<K> {
+impl<K: Key, V: Copy> Generations<K, V> {
     fn new(size: usize, seed: u64) -> Self {
         let (younger, older) = (HashTable::new(), HashTable::new());
         Self { room: size.div_ceil(2), seed, younger, older }
     }
 
-    fn insert(&mut self, key: K, at: u32) {
+    fn insert(&mut self, key: K, value: V) {
         if self.room == 0 {
             return;
         }
@@ -105,23 +120,26 @@ impl<K: Key> Generations<K> {
             self.older = std::mem::take(&mut self.younger);
         }
         let seed = self.seed;
-        self.younger.insert_unique(key.hash(seed), (key, at), |(key, _)| key.hash(seed));
+        self.younger.insert_unique(key.hash(seed), (key, value), |(key, _)| key.hash(seed));
     }
 
-    fn get(&mut self, key: K) -> Option<u32> {
+    fn get(&mut self, key: K) -> Option<V> {
         let hash = key.hash(self.seed);
-        if let Some((_, at)) = self.younger.find(hash, |(other, _)| *other == key) {
-            return Some(*at);
+        if let Some((_, value)) = self.younger.find(hash, |(other, _)| *other == key) {
+            return Some(*value);
         }
-        let ((_, at), _) = self.older.find_entry(hash, |(other, _)| *other == key).ok()?.remove();
-        self.insert(key, at);
-        Some(at)
+        let ((_, value), _) =
+            self.older.find_entry(hash, |(other, _)| *other == key).ok()?.remove();
+        self.insert(key, value);
+        Some(value)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SAMPLED: Verdict = Verdict { decision: Decision::Sampled, ..Verdict::NOT_SAMPLED };
 
     fn id(number: u8) -> TraceId {
         [number; 16]
@@ -131,11 +149,11 @@ mod tests {
     fn a_decision_is_remembered_with_its_age() {
         let start = shared::clock::now();
         let mut cache = DecisionCache::new(10, 10, 1, start);
-        cache.note(&id(1), Decision::Sampled, start + Duration::from_secs(5));
-        cache.note(&id(2), Decision::NotSampled, start + Duration::from_secs(7));
+        cache.note(&id(1), SAMPLED, start + Duration::from_secs(5));
+        cache.note(&id(2), Verdict::NOT_SAMPLED, start + Duration::from_secs(7));
         let now = start + Duration::from_secs(9);
-        assert_eq!(cache.get(&id(1), now), Some((Decision::Sampled, Duration::from_secs(4))));
-        assert_eq!(cache.get(&id(2), now), Some((Decision::NotSampled, Duration::from_secs(2))));
+        assert_eq!(cache.get(&id(1), now), Some((SAMPLED, Duration::from_secs(4))));
+        assert_eq!(cache.get(&id(2), now), Some((Verdict::NOT_SAMPLED, Duration::from_secs(2))));
         assert_eq!(cache.get(&id(3), now), None);
     }
 
@@ -144,7 +162,7 @@ mod tests {
         let now = shared::clock::now();
         let mut cache = DecisionCache::new(8, 8, 1, now);
         for number in 0..100 {
-            cache.note(&id(number), Decision::NotSampled, now);
+            cache.note(&id(number), Verdict::NOT_SAMPLED, now);
             assert!(cache.get(&id(0), now).is_some(), "asked for all the time");
             let held = cache.not_sampled.younger.len() + cache.not_sampled.older.len();
             assert!(held <= 8);
@@ -157,8 +175,8 @@ mod tests {
     fn a_size_of_zero_remembers_nothing() {
         let now = shared::clock::now();
         let mut cache = DecisionCache::new(0, 0, 1, now);
-        cache.note(&id(1), Decision::Sampled, now);
-        cache.note(&id(2), Decision::NotSampled, now);
+        cache.note(&id(1), SAMPLED, now);
+        cache.note(&id(2), Verdict::NOT_SAMPLED, now);
         assert_eq!((cache.get(&id(1), now), cache.get(&id(2), now)), (None, None));
     }
 }

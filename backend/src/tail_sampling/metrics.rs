@@ -4,6 +4,7 @@ use shared::metric_set;
 use shared::telemetry::metrics::Descriptor;
 
 use super::evaluate::PolicyTally;
+use super::policy::Decision;
 use super::shard::Held;
 use super::tally::Tally;
 
@@ -109,11 +110,11 @@ pub(super) struct Handles {
     pub(super) lost_rejected: LostMetrics,
     /// Spans lost because the process had to stop.
     pub(super) lost_shutdown: LostMetrics,
-    decisions: Pair<GlobalMetrics>,
+    decisions: [GlobalMetrics; 3],
     late: Pair<CacheMetrics>,
     sampled_out: [SampledOutMetrics; 3],
     early: [EarlyMetrics; 3],
-    policies: Vec<(Pair<VoteMetrics>, PolicyMetrics)>,
+    policies: Vec<([VoteMetrics; 3], PolicyMetrics)>,
 }
 
 /// Handles for sampled and for not sampled.
@@ -125,28 +126,21 @@ struct Pair<M> {
 impl Handles {
     /// Resolves the handles. `policies` are the values of the `policy` label, in order.
     pub(super) fn new(policies: impl Iterator<Item = String>) -> Self {
-        let decision =
-            |sampled, decision| GlobalMetrics::new(&[("sampled", sampled), ("decision", decision)]);
-        let votes = |policy: &str| Pair {
-            sampled: VoteMetrics::new(&[
-                ("policy", policy),
-                ("sampled", "true"),
-                ("decision", "sampled"),
-            ]),
-            not_sampled: VoteMetrics::new(&[
-                ("policy", policy),
-                ("sampled", "false"),
-                ("decision", "not_sampled"),
-            ]),
+        let labels = |decision: Decision| {
+            let sampled = if decision == Decision::Sampled { "true" } else { "false" };
+            [("sampled", sampled), ("decision", decision.label())]
+        };
+        let votes = |policy: &str| {
+            Decision::ALL.map(|decision| {
+                let [sampled, decision] = labels(decision);
+                VoteMetrics::new(&[("policy", policy), sampled, decision])
+            })
         };
         Self {
             metrics: Metrics::new(&[]),
             lost_rejected: LostMetrics::new(&[("reason", "rejected")]),
             lost_shutdown: LostMetrics::new(&[("reason", "shutdown")]),
-            decisions: Pair {
-                sampled: decision("true", "sampled"),
-                not_sampled: decision("false", "not_sampled"),
-            },
+            decisions: Decision::ALL.map(|decision| GlobalMetrics::new(&labels(decision))),
             late: Pair {
                 sampled: CacheMetrics::new(&[("sampled", "true")]),
                 not_sampled: CacheMetrics::new(&[("sampled", "false")]),
@@ -168,8 +162,9 @@ impl Handles {
         metrics.received_spans.increment(tally.received_spans);
         metrics.spans_without_trace_id.increment(tally.spans_without_trace_id);
         metrics.new_traces.increment(tally.new_traces);
-        self.decisions.sampled.traces.increment(tally.sampled_traces);
-        self.decisions.not_sampled.traces.increment(tally.not_sampled_traces);
+        for (handle, traces) in self.decisions.iter().zip(tally.decisions) {
+            handle.traces.increment(traces);
+        }
         self.late.sampled.spans.increment(tally.forwarded_late_spans);
         self.late.not_sampled.spans.increment(tally.sampled_out_late_spans);
         let sampled_out =
@@ -199,12 +194,13 @@ impl Handles {
 
     fn publish_policy(
         &self,
-        (votes, work): &(Pair<VoteMetrics>, PolicyMetrics),
+        (votes, work): &([VoteMetrics; 3], PolicyMetrics),
         tally: &PolicyTally,
     ) {
-        votes.sampled.traces.increment(tally.sampled);
-        votes.not_sampled.traces.increment(tally.not_sampled);
-        work.executions.increment(tally.sampled + tally.not_sampled + tally.errors);
+        for (handle, traces) in votes.iter().zip(tally.votes) {
+            handle.traces.increment(traces);
+        }
+        work.executions.increment(tally.votes.iter().sum::<u64>() + tally.errors);
         work.time.increment(u64::try_from(tally.time.as_micros()).unwrap_or(u64::MAX));
         self.metrics.evaluation_errors.increment(tally.errors);
     }

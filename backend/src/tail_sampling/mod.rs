@@ -48,6 +48,7 @@ pub(crate) use metrics::DESCRIPTORS;
 use evaluate::Policies;
 use metrics::Handles;
 use outgoing::RequestSize;
+use policy::Names;
 use segments::SEGMENT_BYTES;
 use shard::{Settings, Shard};
 use shard_task::{Common, Message, ShardTask};
@@ -87,7 +88,9 @@ impl TailSampling {
     /// Starts one task a worker thread of the runtime it is called in.
     fn start(config: &TailSamplingConfig, ctx: &Context, next: &Next) -> Self {
         let shards = tokio::runtime::Handle::current().metrics().num_workers().max(1);
-        let policies = Arc::new(Policies::build(&config.policies, config.sample_on_first_match));
+        let mut names = Names::default();
+        let first_match = config.sample_on_first_match;
+        let policies = Arc::new(Policies::build(&config.policies, first_match, &mut names));
         let label = |policy: &str| match &ctx.id.name {
             Some(component) => format!("{component}.{policy}"),
             None => policy.to_owned(),

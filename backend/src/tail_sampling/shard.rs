@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::Batch;
-use shared::wire::export::resources;
+use shared::wire::export::{ResourceEntry, ScopeEntry, resources};
 use shared::wire::{Fields, Resource, Signal, Span, Value};
 
 use super::buffer::Buffer;
 use super::decision_cache::DecisionCache;
-use super::evaluate::Policies;
+use super::evaluate::{Policies, Verdict};
 use super::outgoing::{Outgoing, RequestSize};
 use super::policy::Decision;
 use super::tally::Tally;
@@ -87,8 +87,10 @@ pub(super) struct Held {
 /// Where an arriving span stands.
 #[derive(Clone, Copy)]
 struct Arrival<'a> {
+    entry: ResourceEntry<'a>,
     resource: Resource<'a>,
     resource_number: u32,
+    scope_entry: ScopeEntry<'a>,
     scope: u32,
     now: Instant,
 }
@@ -134,7 +136,7 @@ impl Shard {
                 headers.acquire_resource(entry, |resource| policies.observe_resource(resource));
             for scope_entry in entry.scopes() {
                 let scope = self.buffer.headers.acquire_scope(resource_number, scope_entry);
-                let arrival = Arrival { resource, resource_number, scope, now };
+                let arrival = Arrival { entry, resource, resource_number, scope_entry, scope, now };
                 for field in Fields::new(scope_entry.content) {
                     let (2, Value::Bytes(span)) = (field.number, field.value) else { continue };
                     self.tally.received_spans += 1;
@@ -163,11 +165,11 @@ impl Shard {
         let sequence = match self.traces.find(&id) {
             Some(sequence) => sequence,
             None => {
-                if let Some((decision, age)) = self.decided.get(&id, arrival.now) {
+                if let Some((verdict, age)) = self.decided.get(&id, arrival.now) {
                     if last_late.replace(id) != Some(id) {
                         self.tally.late_ages.note(age);
                     }
-                    self.follow_verdict(decision, raw, arrival.scope);
+                    self.follow_verdict(verdict, raw, arrival.scope);
                     return;
                 }
                 self.tally.new_traces += 1;
@@ -187,15 +189,15 @@ impl Shard {
     }
 
     /// A late span goes the way its trace went.
-    fn follow_verdict(&mut self, decision: Decision, raw: &[u8], scope: u32) {
-        match decision {
+    fn follow_verdict(&mut self, verdict: Verdict, raw: &[u8], scope: u32) {
+        match verdict.decision {
             Decision::Sampled => {
                 self.tally.forwarded_late_spans += 1;
                 if let Some(run) = self.buffer.append(None, scope, raw) {
                     self.outgoing.push_trace(run, &self.buffer);
                 }
             }
-            Decision::NotSampled => self.tally.sampled_out_late_spans += 1,
+            Decision::NotSampled | Decision::Dropped => self.tally.sampled_out_late_spans += 1,
         }
     }
 
@@ -225,10 +227,10 @@ impl Shard {
         {
             due.extend(self.traces.remove(sequence));
         }
-        let decisions = self.policies.judge(&due, &mut self.tally.policies, stopwatch);
+        let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
         let judged = due.len();
-        for (trace, decision) in due.into_iter().zip(decisions) {
-            self.settle(&trace, decision, now);
+        for (trace, verdict) in due.into_iter().zip(verdicts) {
+            self.settle(&trace, verdict, now);
         }
         judged
     }
@@ -265,20 +267,19 @@ impl Shard {
         Some(front)
     }
 
-    fn settle(&mut self, trace: &Trace, decision: Decision, now: Instant) {
+    fn settle(&mut self, trace: &Trace, verdict: Verdict, now: Instant) {
         self.tally.removal_ages.note(now.saturating_duration_since(trace.arrived));
         if trace.summary.trace_id != [0; 16] {
-            self.decided.note(&trace.summary.trace_id, decision, now);
+            self.decided.note(&trace.summary.trace_id, verdict, now);
         }
-        match decision {
+        self.tally.decisions[verdict.decision as usize] += 1;
+        match verdict.decision {
             Decision::Sampled => {
-                self.tally.sampled_traces += 1;
                 if let Some(last) = trace.last_run {
                     self.outgoing.push_trace(last, &self.buffer);
                 }
             }
-            Decision::NotSampled => {
-                self.tally.not_sampled_traces += 1;
+            Decision::NotSampled | Decision::Dropped => {
                 self.tally.sampled_out_spans += self.buffer.release_chain(trace.last_run) as u64;
             }
         }
@@ -358,8 +359,9 @@ fn add_span(
         trace.seen = trace.seen.union(buffer.headers.seen(arrival.resource_number));
     }
     let span = Span::read(span);
-    trace.seen = policies.observe(trace.seen, &span, arrival.resource);
-    trace.summary.add(&span);
+    trace.summary.add(&span, raw.len());
+    let under = (arrival.entry, arrival.resource, arrival.scope_entry);
+    policies.observe(trace, &span, under);
 }
 
 #[cfg(test)]

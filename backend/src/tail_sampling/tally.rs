@@ -13,10 +13,8 @@ pub(super) struct Tally {
     pub(super) spans_without_trace_id: u64,
     /// Traces that began to wait.
     pub(super) new_traces: u64,
-    /// Final decisions.
-    pub(super) sampled_traces: u64,
-    /// Final decisions.
-    pub(super) not_sampled_traces: u64,
+    /// Final decisions, in the order of [`Decision::ALL`](super::policy::Decision::ALL).
+    pub(super) decisions: [u64; 3],
     /// Traces judged before their time, by why.
     pub(super) early: EarlyTally,
     /// Spans of traces that were judged not worth keeping.

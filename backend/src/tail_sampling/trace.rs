@@ -12,7 +12,7 @@ use shared::wire::Span;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::headers::shrink_index;
-use super::policy::Seen;
+use super::policy::{Case, Notes, Seen};
 use super::segments::RunId;
 
 /// A trace id.
@@ -27,6 +27,8 @@ pub(super) struct Summary {
     pub(super) start_ns: u64,
     /// The latest end; 0 when no span has one.
     pub(super) end_ns: u64,
+    /// Bytes of its spans, as fields of their scope entries.
+    pub(super) bytes: u64,
     /// How many spans have arrived.
     pub(super) spans: u32,
     /// Whether a span without a parent has arrived.
@@ -34,13 +36,14 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Notes one more span. Timestamps of 0 are unset and tell nothing.
+    /// Notes one more span of so many bytes. Timestamps of 0 are unset and tell nothing.
     #[inline]
-    pub(super) fn add(&mut self, span: &Span<'_>) {
+    pub(super) fn add(&mut self, span: &Span<'_>, bytes: usize) {
         if span.start_ns != 0 && (self.start_ns == 0 || span.start_ns < self.start_ns) {
             self.start_ns = span.start_ns;
         }
         self.end_ns = self.end_ns.max(span.end_ns);
+        self.bytes += bytes as u64;
         self.spans = self.spans.saturating_add(1);
         self.rooted |= span.is_root();
     }
@@ -55,6 +58,8 @@ pub(super) struct Trace {
     pub(super) last_run: Option<RunId>,
     /// What the policies saw in its spans.
     pub(super) seen: Seen,
+    /// What they wrote about them.
+    pub(super) notes: Notes,
     /// The rest that the policies need.
     pub(super) summary: Summary,
 }
@@ -63,7 +68,13 @@ impl Trace {
     /// A trace of which nothing has arrived yet.
     pub(super) fn new(trace_id: TraceId, arrived: Instant) -> Self {
         let summary = Summary { trace_id, ..Summary::default() };
-        Self { arrived, last_run: None, seen: Seen::default(), summary }
+        let (seen, notes) = (Seen::default(), Notes::default());
+        Self { arrived, last_run: None, seen, notes, summary }
+    }
+
+    /// What its policies may decide from.
+    pub(super) fn case(&self, now: Instant) -> Case<'_> {
+        Case { seen: self.seen, summary: &self.summary, notes: &self.notes, now }
     }
 }
 
@@ -297,6 +308,6 @@ mod tests {
 
     #[test]
     fn a_trace_is_small() {
-        assert!(size_of::<Option<Trace>>() <= 96, "{}", size_of::<Option<Trace>>());
+        assert!(size_of::<Option<Trace>>() <= 112, "{}", size_of::<Option<Trace>>());
     }
 }

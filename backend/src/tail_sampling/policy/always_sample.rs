@@ -2,8 +2,7 @@
 
 use shared::config_struct;
 
-use super::{Builder, Decision, Policy, PolicyConfig, Rule};
-use crate::tail_sampling::trace::Summary;
+use super::{Ballot, Builder, Case, Decision, Marks, Policy, PolicyConfig, Rule, Vote};
 
 config_struct! {
     /// `always_sample` has no settings.
@@ -13,11 +12,7 @@ config_struct! {
 impl PolicyConfig for AlwaysSampleConfig {
     const TYPE: &'static str = "always_sample";
 
-    fn bits(&self) -> usize {
-        0
-    }
-
-    fn build(&self, builder: &mut Builder) -> Box<dyn Rule> {
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         builder.policy(AlwaysSample)
     }
 }
@@ -25,8 +20,12 @@ impl PolicyConfig for AlwaysSampleConfig {
 struct AlwaysSample;
 
 impl Policy for AlwaysSample {
-    fn evaluate(&self, _observed: bool, _trace: &Summary) -> Decision {
-        Decision::Sampled
+    fn evaluate(&self, _marks: Marks, _case: &Case<'_>) -> Ballot {
+        Ok(Vote::of(Decision::Sampled))
+    }
+
+    fn foregone(&self, _marks: Marks, _case: &Case<'_>) -> Option<Decision> {
+        Some(Decision::Sampled)
     }
 }
 

@@ -3,8 +3,9 @@
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
-use super::{Builder, Decision, NamedPolicy, PolicyConfig, Rule, Seen};
-use crate::tail_sampling::trace::Summary;
+use super::{
+    Ballot, Branch, Builder, Case, Decision, NamedPolicy, PolicyConfig, Rule, Threshold, Vote,
+};
 
 config_struct! {
     /// `and`.
@@ -27,23 +28,54 @@ impl PolicyConfig for AndConfig {
         }
     }
 
-    fn bits(&self) -> usize {
-        self.and_sub_policy.iter().map(NamedPolicy::bits).sum()
+    fn marks(&self) -> usize {
+        self.and_sub_policy.iter().map(NamedPolicy::marks).sum()
     }
 
-    fn build(&self, builder: &mut Builder) -> Box<dyn Rule> {
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         Box::new(And(self.and_sub_policy.iter().map(|policy| policy.build(builder)).collect()))
     }
 }
 
-struct And(Vec<Box<dyn Rule>>);
+struct And(Vec<Branch>);
+
+impl And {
+    /// In order, and no further than needed: a later policy may count what it keeps.
+    fn ask(&self, vote: impl Fn(&dyn Rule) -> Ballot) -> Ballot {
+        let mut threshold = Threshold::NONE;
+        for branch in &self.0 {
+            let vote = vote(branch.rule.as_ref())?;
+            if vote.decision != Decision::Sampled {
+                return Ok(Vote::of(Decision::NotSampled));
+            }
+            // All had to be passed, so the hardest counts.
+            threshold = threshold.max(vote.threshold);
+        }
+        Ok(Vote { threshold, ..Vote::of(Decision::Sampled) })
+    }
+}
 
 impl Rule for And {
-    fn evaluate(&self, seen: Seen, trace: &Summary) -> Decision {
-        // In order, and no further than needed: a later policy may count what it keeps.
-        Decision::sampled_if(
-            self.0.iter().all(|rule| rule.evaluate(seen, trace) == Decision::Sampled),
-        )
+    fn evaluate(&self, case: &Case<'_>) -> Ballot {
+        self.ask(|rule| rule.evaluate(case))
+    }
+
+    fn peek(&self, case: &Case<'_>) -> Ballot {
+        self.ask(|rule| rule.peek(case))
+    }
+
+    fn foregone(&self, case: &Case<'_>) -> Option<Decision> {
+        // Only as far as all before are certain: one that fails would end the vote.
+        for branch in &self.0 {
+            if branch.rule.foregone(case)? != Decision::Sampled {
+                return Some(Decision::NotSampled);
+            }
+        }
+        Some(Decision::Sampled)
+    }
+
+    fn branches(&self) -> &[Branch] {
+        &self.0
     }
 }
 

@@ -3,8 +3,7 @@
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
-use super::{Builder, Decision, Policy, PolicyConfig, Rule};
-use crate::tail_sampling::trace::Summary;
+use super::{Ballot, Builder, Case, Decision, Marks, Policy, PolicyConfig, Rule, Vote};
 
 config_struct! {
     /// `latency`.
@@ -31,11 +30,7 @@ impl PolicyConfig for LatencyConfig {
         }
     }
 
-    fn bits(&self) -> usize {
-        0
-    }
-
-    fn build(&self, builder: &mut Builder) -> Box<dyn Rule> {
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         builder.policy(Latency { lower: self.threshold_ms, upper: self.upper_threshold_ms })
     }
 }
@@ -48,15 +43,30 @@ struct Latency {
 impl Policy for Latency {
     /// The whole trace counts, where the Collector may stop at a prefix that is within the upper
     /// bound. Source: contrib v0.156 tailsamplingprocessor/internal/sampling/latency.go.
-    fn evaluate(&self, _observed: bool, trace: &Summary) -> Decision {
-        let milliseconds = match trace.start_ns {
-            0 => 0,
-            start => trace.end_ns.saturating_sub(start) / 1_000_000,
-        };
-        Decision::sampled_if(match self.upper {
+    fn evaluate(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
+        let milliseconds = milliseconds(case);
+        Ok(Vote::sampled_if(match self.upper {
             0 => milliseconds >= self.lower,
             upper => self.lower < milliseconds && milliseconds <= upper,
-        })
+        }))
+    }
+
+    /// More spans only make a trace longer.
+    fn foregone(&self, _marks: Marks, case: &Case<'_>) -> Option<Decision> {
+        let milliseconds = milliseconds(case);
+        match self.upper {
+            0 if milliseconds >= self.lower => Some(Decision::Sampled),
+            upper if upper > 0 && milliseconds > upper => Some(Decision::NotSampled),
+            _ => None,
+        }
+    }
+}
+
+/// From the earliest start to the latest end.
+fn milliseconds(case: &Case<'_>) -> u64 {
+    match case.summary.start_ns {
+        0 => 0,
+        start => case.summary.end_ns.saturating_sub(start) / 1_000_000,
     }
 }
 

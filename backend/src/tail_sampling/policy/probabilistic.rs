@@ -6,8 +6,7 @@
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
-use super::{Builder, Decision, Policy, PolicyConfig, Rule};
-use crate::tail_sampling::trace::Summary;
+use super::{Ballot, Builder, Case, Decision, Marks, Policy, PolicyConfig, Rule, Vote};
 
 config_struct! {
     /// `probabilistic`.
@@ -34,11 +33,7 @@ impl PolicyConfig for ProbabilisticConfig {
         }
     }
 
-    fn bits(&self) -> usize {
-        0
-    }
-
-    fn build(&self, builder: &mut Builder) -> Box<dyn Rule> {
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let salt = match self.hash_salt.as_str() {
             "" => DEFAULT_SALT,
             salt => salt,
@@ -57,9 +52,19 @@ struct Probabilistic {
     threshold: u64,
 }
 
+impl Probabilistic {
+    fn decide(&self, case: &Case<'_>) -> Decision {
+        Decision::sampled_if(fnv1a(self.salted, &case.summary.trace_id) <= self.threshold)
+    }
+}
+
 impl Policy for Probabilistic {
-    fn evaluate(&self, _observed: bool, trace: &Summary) -> Decision {
-        Decision::sampled_if(fnv1a(self.salted, &trace.trace_id) <= self.threshold)
+    fn evaluate(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
+        Ok(Vote::of(self.decide(case)))
+    }
+
+    fn foregone(&self, _marks: Marks, case: &Case<'_>) -> Option<Decision> {
+        Some(self.decide(case))
     }
 }
 

@@ -1,11 +1,10 @@
 //! `status_code`: keeps traces that have a span with one of the given status codes.
 
 use shared::config::{Path, Problems};
-use shared::wire::{Resource, Span, StatusCode};
+use shared::wire::StatusCode;
 use shared::{config_enum, config_struct};
 
-use super::{Builder, Decision, Policy, PolicyConfig, Rule};
-use crate::tail_sampling::trace::Summary;
+use super::{Ballot, Builder, Case, Decision, Marks, Policy, PolicyConfig, Rule, Sight, Vote};
 
 config_enum! {
     /// A status code, as the Collector spells it here.
@@ -36,11 +35,11 @@ impl PolicyConfig for StatusCodeConfig {
         }
     }
 
-    fn bits(&self) -> usize {
+    fn marks(&self) -> usize {
         1
     }
 
-    fn build(&self, builder: &mut Builder) -> Box<dyn Rule> {
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let has = |code| self.status_codes.contains(&code);
         let [ok, error, unset] = [Code::Ok, Code::Error, Code::Unset].map(has);
         builder.policy(StatusCodes { ok, error, unset })
@@ -54,20 +53,24 @@ struct StatusCodes {
 }
 
 impl Policy for StatusCodes {
-    fn observes(&self) -> bool {
-        true
+    fn marks(&self) -> u8 {
+        1
     }
 
-    fn observe(&self, span: &Span<'_>, _resource: Resource<'_>) -> bool {
-        match span.status_code() {
+    fn observe(&self, sight: &Sight<'_>) -> Marks {
+        Marks::seen_if(match sight.span.status_code() {
             StatusCode::Ok => self.ok,
             StatusCode::Error => self.error,
             StatusCode::Unset => self.unset,
-        }
+        })
     }
 
-    fn evaluate(&self, observed: bool, _trace: &Summary) -> Decision {
-        Decision::sampled_if(observed)
+    fn evaluate(&self, marks: Marks, _case: &Case<'_>) -> Ballot {
+        Ok(Vote::sampled_if(!marks.is_none()))
+    }
+
+    fn foregone(&self, marks: Marks, _case: &Case<'_>) -> Option<Decision> {
+        (!marks.is_none()).then_some(Decision::Sampled)
     }
 }
 

@@ -5,10 +5,11 @@ use hashbrown::HashSet;
 use regex::bytes::{Regex, RegexBuilder};
 use shared::config::{Path, Problems};
 use shared::config_struct;
-use shared::wire::{AnyValue, Resource, Span};
+use shared::wire::{AnyValue, Resource};
 
-use super::{Builder, Decision, Policy, PolicyConfig, Rule};
-use crate::tail_sampling::trace::Summary;
+use super::{
+    Ballot, Builder, Case, Decision, KeyId, Marks, Policy, PolicyConfig, Rule, Sight, Vote,
+};
 
 config_struct! {
     /// `string_attribute`.
@@ -46,11 +47,11 @@ impl PolicyConfig for StringAttributeConfig {
         }
     }
 
-    fn bits(&self) -> usize {
+    fn marks(&self) -> usize {
         1
     }
 
-    fn build(&self, builder: &mut Builder) -> Box<dyn Rule> {
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let values = self.values.iter().filter(|value| !value.is_empty());
         let matcher = match self.enabled_regex_matching {
             true => Matcher::Regexes(
@@ -58,8 +59,8 @@ impl PolicyConfig for StringAttributeConfig {
             ),
             false => Matcher::Exact(values.map(|value| value.as_bytes().into()).collect()),
         };
-        let key = self.key.as_bytes().into();
-        builder.policy(StringAttribute { key, matcher, inverted: self.invert_match })
+        let (key, id) = (self.key.as_bytes().into(), builder.key(&self.key));
+        builder.policy(StringAttribute { key, id, matcher, inverted: self.invert_match })
     }
 }
 
@@ -71,6 +72,7 @@ fn compile(pattern: &str) -> Result<Regex, regex::Error> {
 
 struct StringAttribute {
     key: Box<[u8]>,
+    id: KeyId,
     matcher: Matcher,
     inverted: bool,
 }
@@ -90,27 +92,34 @@ impl Matcher {
 }
 
 impl Policy for StringAttribute {
-    fn observes(&self) -> bool {
-        true
+    fn marks(&self) -> u8 {
+        1
     }
 
-    fn observe(&self, span: &Span<'_>, _resource: Resource<'_>) -> bool {
-        match span.attribute(&self.key) {
-            Some(AnyValue::String(value)) if !value.is_empty() => self.matcher.matches(value),
-            _ => false,
+    fn observe(&self, sight: &Sight<'_>) -> Marks {
+        match sight.attribute(self.id) {
+            Some(AnyValue::String(value)) if !value.is_empty() => {
+                Marks::seen_if(self.matcher.matches(value))
+            }
+            _ => Marks::NONE,
         }
     }
 
     /// On a resource a value of another type counts as an empty string, as in the Collector.
     /// Source: contrib v0.156 `tailsamplingprocessor/internal/sampling/string_tag_filter.go`.
-    fn observe_resource(&self, resource: Resource<'_>) -> bool {
-        resource
-            .attribute(&self.key)
-            .is_some_and(|value| self.matcher.matches(value.as_string().unwrap_or_default()))
+    fn observe_resource(&self, resource: Resource<'_>) -> Marks {
+        let value = resource.attribute(&self.key);
+        Marks::seen_if(
+            value.is_some_and(|value| self.matcher.matches(value.as_string().unwrap_or_default())),
+        )
     }
 
-    fn evaluate(&self, observed: bool, _trace: &Summary) -> Decision {
-        Decision::sampled_if(observed != self.inverted)
+    fn evaluate(&self, marks: Marks, _case: &Case<'_>) -> Ballot {
+        Ok(Vote::sampled_if(marks.is_none() == self.inverted))
+    }
+
+    fn foregone(&self, marks: Marks, _case: &Case<'_>) -> Option<Decision> {
+        (!marks.is_none()).then(|| Decision::sampled_if(!self.inverted))
     }
 }
 

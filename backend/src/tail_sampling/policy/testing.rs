@@ -11,7 +11,7 @@ use shared::{Batch, config_struct};
 use super::super::config::TailSamplingConfig;
 use super::super::evaluate::Policies;
 use super::super::trace::{Summary, Trace};
-use super::{Decision, NamedPolicy};
+use super::{Decision, NamedPolicy, Names};
 use shared::service::ProcessorConfig;
 
 config_struct! {
@@ -23,7 +23,7 @@ config_struct! {
 /// The policies of these entries, ready to be asked.
 #[track_caller]
 pub(in crate::tail_sampling) fn policies(entries: &[&str]) -> Policies {
-    Policies::build(&named_policies(entries), false)
+    Policies::build(&named_policies(entries), false, &mut Names::default())
 }
 
 /// The policies of these entries, as they are configured.
@@ -45,17 +45,19 @@ pub(super) fn check(policy: &str, trace: &str, expected: Decision) {
         let batch = request(span);
         for entry in shared::wire::export::resources(batch.bytes()) {
             due.seen = due.seen.union(policies.observe_resource(entry.resource()));
+            let resource = entry.resource();
             for scope in entry.scopes() {
                 for span in scope.records() {
                     let span = shared::wire::Span::read(span);
-                    due.seen = policies.observe(due.seen, &span, entry.resource());
-                    due.summary.add(&span);
+                    due.summary.add(&span, span.raw.len() + 3);
+                    policies.observe(&mut due, &span, (entry, resource, scope));
                 }
             }
         }
     }
-    let decisions = policies.judge(&[due], &mut policies.tallies(), shared::clock::now);
-    assert_eq!(decisions, [expected], "{policy} on {trace}");
+    let now = shared::clock::now();
+    let verdicts = policies.judge(&[due], now, &mut policies.tallies(), || now);
+    assert_eq!(verdicts[0].decision, expected, "{policy} on {trace}");
 }
 
 /// What one policy decides about each of these ids: `1` for sampled.
@@ -65,10 +67,10 @@ pub(super) fn check_ids(policy: &str, ids: &[[u8; 16]]) -> String {
     let now = shared::clock::now();
     let due: Vec<Trace> = ids.iter().map(|id| Trace::new(*id, now)).collect();
     debug_assert!(due.iter().all(|trace| trace.summary.spans == Summary::default().spans));
-    let decisions = policies.judge(&due, &mut policies.tallies(), shared::clock::now);
-    decisions
+    let verdicts = policies.judge(&due, now, &mut policies.tallies(), || now);
+    verdicts
         .iter()
-        .map(|decision| char::from(b'0' + u8::from(*decision == Decision::Sampled)))
+        .map(|verdict| char::from(b'0' + u8::from(verdict.decision == Decision::Sampled)))
         .collect()
 }
 

@@ -77,7 +77,7 @@ fn a_trace_waits_from_its_first_span_and_is_judged_whole() {
     assert_eq!(bench.forwarded(), [1, 3, 4]);
     assert_eq!((bench.shard.held().spans, bench.shard.held().traces), (0, 0));
     let tally = bench.shard.take_tally();
-    assert_eq!((tally.sampled_traces, tally.not_sampled_traces), (1, 1));
+    assert_eq!(tally.decisions, [1, 1, 0]);
     assert_eq!((tally.received_spans, tally.sampled_out_spans, tally.new_traces), (4, 1, 2));
     assert_eq!(tally.removal_ages.iter().collect::<Vec<_>>(), [(10, 2)]);
 }

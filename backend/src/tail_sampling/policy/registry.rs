@@ -1,0 +1,178 @@
+//! Policies as they are configured: an entry names a type and has a block named as it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use shared::config::{Data, Decode, Node, Path, Problems, expected, nearest};
+
+use super::{Branch, Builder, POLICIES, PolicyConfig, Rule};
+
+/// A [`PolicyConfig`] of any type.
+trait AnyPolicyConfig: fmt::Debug + Send + Sync {
+    fn validate(&self, at: &Path<'_>, problems: &mut Problems);
+    fn marks(&self) -> usize;
+    fn drops(&self) -> bool;
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule>;
+}
+
+impl<C: PolicyConfig> AnyPolicyConfig for C {
+    fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        PolicyConfig::validate(self, at, problems);
+    }
+    fn marks(&self) -> usize {
+        PolicyConfig::marks(self)
+    }
+    fn drops(&self) -> bool {
+        C::DROPS
+    }
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
+        PolicyConfig::build(self, builder)
+    }
+}
+
+/// A line of [`POLICIES`].
+pub(super) struct PolicyType {
+    name: &'static str,
+    decode: fn(&Node, &Path<'_>, &mut Problems) -> Option<Arc<dyn AnyPolicyConfig>>,
+}
+
+impl PolicyType {
+    pub(super) const fn of<C: PolicyConfig>() -> Self {
+        Self {
+            name: C::TYPE,
+            decode: |node, at, problems| {
+                let config = match node.is_null() {
+                    true => C::default(),
+                    false => C::decode(node, at, problems)?,
+                };
+                Some(Arc::new(config))
+            },
+        }
+    }
+
+    fn find(name: &str) -> Option<&'static PolicyType> {
+        POLICIES.iter().find(|policy| policy.name == name)
+    }
+}
+
+/// An entry of `policies`: a name, a type, and a block named as the type.
+#[derive(Debug, Clone)]
+pub(in crate::tail_sampling) struct NamedPolicy {
+    /// The name, for metrics; sub-policies need none.
+    pub(in crate::tail_sampling) name: String,
+    type_name: &'static str,
+    config: Arc<dyn AnyPolicyConfig>,
+}
+
+impl NamedPolicy {
+    /// Reports everything that is wrong with the policy's own block.
+    pub(in crate::tail_sampling) fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        self.config.validate(&at.key(self.type_name), problems);
+    }
+
+    /// How many marks it and its sub-policies leave.
+    pub(in crate::tail_sampling) fn marks(&self) -> usize {
+        self.config.marks()
+    }
+
+    /// Whether it is asked before those that keep.
+    pub(in crate::tail_sampling) fn drops(&self) -> bool {
+        self.config.drops()
+    }
+
+    /// Its type.
+    pub(in crate::tail_sampling) fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    /// Makes the rule; it is named by its type if it has no name.
+    pub(in crate::tail_sampling) fn build(&self, builder: &mut Builder<'_>) -> Branch {
+        let name = match self.name.as_str() {
+            "" => self.type_name,
+            name => name,
+        };
+        builder.branch(name, |builder| self.config.build(builder))
+    }
+}
+
+impl Decode for NamedPolicy {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        if !matches!(node.data, Data::Map(_)) {
+            return expected("a map with name and type", node, at, problems);
+        }
+        let name = match node.get("name") {
+            Some(name) if !name.is_null() => String::decode(name, &at.key("name"), problems)?,
+            _ => String::new(),
+        };
+        let policy = decode_type(node, at, problems)?;
+        let block = node.get(policy.name).cloned().unwrap_or_else(|| Node::new(Data::Null));
+        let before = problems.errors().len();
+        report_other_keys(node, policy.name, at, problems);
+        let config = (policy.decode)(&block, &at.key(policy.name), problems)?;
+        let type_name = policy.name;
+        (problems.errors().len() == before).then_some(Self { name, type_name, config })
+    }
+}
+
+fn decode_type(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<&'static PolicyType> {
+    let names = || POLICIES.iter().map(|policy| policy.name);
+    let known = || names().collect::<Vec<_>>().join(", ");
+    let Some(type_node) = node.get("type").filter(|node| !node.is_null()) else {
+        problems.report(at, format!("type must be set (known policy types: {})", known()));
+        return None;
+    };
+    let at = at.key("type");
+    let name = String::decode(type_node, &at, problems)?;
+    if let Some(policy) = PolicyType::find(&name) {
+        return Some(policy);
+    }
+    let hint = match nearest(&name, names()) {
+        Some(near) => format!(", did you mean \"{near}\"?"),
+        None => String::new(),
+    };
+    let message = format!("unknown policy type \"{name}\"{hint} (known policy types: {})", known());
+    problems.report(&at, message);
+    None
+}
+
+/// Reports the keys of an entry that do not belong to its type.
+fn report_other_keys(node: &Node, type_name: &str, at: &Path<'_>, problems: &mut Problems) {
+    let keys = ["name", "type", type_name];
+    for entry in node.entries().iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+        let message = match (PolicyType::find(&entry.key), nearest(&entry.key, keys)) {
+            (Some(_), _) => format!("belongs to another policy type; type is \"{type_name}\""),
+            (None, Some(near)) => format!("unknown key, did you mean \"{near}\"?"),
+            (None, None) => format!("unknown key (valid keys: {})", keys.join(", ")),
+        };
+        problems.report(&at.key(&entry.key), message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::problems;
+
+    #[test]
+    fn an_unknown_type_names_the_known_ones() {
+        assert_eq!(
+            problems("{name: a, type: latencies}"),
+            "policies::0::type: unknown policy type \"latencies\", did you mean \"latency\"? \
+             (known policy types: always_sample, and, latency, probabilistic, status_code, \
+             string_attribute)"
+        );
+        assert!(problems("{name: a}").starts_with("policies::0: type must be set"));
+    }
+
+    #[test]
+    fn only_the_block_of_the_type_is_allowed() {
+        assert_eq!(
+            problems("{name: a, type: always_sample, latency: {threshold_ms: 5}, nmae: b}"),
+            "policies::0::latency: belongs to another policy type; type is \"always_sample\"\n\
+             policies::0::nmae: unknown key, did you mean \"name\"?"
+        );
+        assert_eq!(
+            problems("{name: a, type: latency, latency: {threshold: 5}}"),
+            "policies::0::latency::threshold: unknown key, did you mean \"threshold_ms\"?"
+        );
+    }
+}
