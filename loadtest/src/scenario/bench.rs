@@ -18,8 +18,9 @@ use crate::testbed::page::Page;
 use crate::testbed::process::{GRPC, Launch, Process, Tier};
 use crate::testbed::{TestbedError, address};
 
-/// Connections to each edge.
-const CLIENTS: usize = 4;
+/// Settings of the edges' queue: room for what one of five backends gets in some minutes.
+const QUEUE: &str = "exporters::loadbalancing::sending_queue=\
+                     {enabled: true, sizer: bytes, queue_size: 67108864}";
 
 /// Everything of a scenario, running.
 pub(super) struct Bench {
@@ -69,7 +70,7 @@ impl Bench {
             .env("TAILRACE_NAMESERVERS", format!("[\"{}\"]", self.dns.address()))
             .set(format!("exporters::loadbalancing::resolver::dns::interval={interval}ms"));
         if mode == Mode::Queue {
-            launch = launch.set("exporters::loadbalancing::sending_queue={enabled: true}");
+            launch = launch.set(QUEUE);
         }
         for setting in &options.edge_settings {
             launch = launch.set(setting);
@@ -106,9 +107,9 @@ impl Bench {
         Ok(())
     }
 
-    /// Several connections to each edge, the edges in turns.
-    pub(super) fn clients(&self) -> Result<Vec<Arc<dyn Sender>>, TestbedError> {
-        let edges = (0..CLIENTS).flat_map(|_| &self.edges);
+    /// So many clients with a connection each, to the edges in turns.
+    pub(super) fn clients(&self, count: usize) -> Result<Vec<Arc<dyn Sender>>, TestbedError> {
+        let edges = self.edges.iter().cycle().take(count);
         edges.map(|edge| client(edge.at(GRPC), Compression::None)).collect()
     }
 

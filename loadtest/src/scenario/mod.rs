@@ -74,6 +74,8 @@ pub struct Options {
     pub rate: u64,
     /// Spans in a request.
     pub spans_per_request: u64,
+    /// Connections that requests come by.
+    pub clients: usize,
     /// Number of edges.
     pub edges: usize,
     /// How often the edges ask DNS.
@@ -102,7 +104,7 @@ pub async fn run(
     let mut bench = Bench::start(scenario, mode, options).await?;
     let stop = CancellationToken::new();
     let open_loop = OpenLoop {
-        targets: bench.clients()?,
+        targets: bench.clients(options.clients)?,
         rate: options.rate,
         spans_per_request: options.spans_per_request,
     };
@@ -166,6 +168,9 @@ pub struct ScenarioArguments {
     /// Spans in a request
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     spans_per_request: u64,
+    /// Clients, with a connection each to one of the edges
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    clients: u16,
     /// Number of edges
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
     edges: u8,
@@ -223,6 +228,7 @@ pub async fn main(
         after: arguments.after,
         rate: arguments.rate,
         spans_per_request: arguments.spans_per_request,
+        clients: arguments.clients.into(),
         edges: arguments.edges.into(),
         dns_interval: arguments.dns_interval,
         edge_settings: arguments.settings,

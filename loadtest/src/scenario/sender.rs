@@ -1,6 +1,7 @@
 //! An open loop that remembers of every request what became of it.
 //!
-//! Requests leave at fixed times, however long others take. One that is rejected for now is sent
+//! Requests leave at fixed times, however long others take, and from many clients in turns, as in
+//! a fleet: one that waits holds a stream of its own client's connection, and no other's. One that is rejected for now is sent
 //! again as SDKs do it, after the delay it was given or a growing one; one that was acknowledged
 //! is never sent again.
 
@@ -13,6 +14,7 @@ use rand::RngExt as _;
 use shared::queue::Sender;
 use shared::wire::Writer;
 use shared::{Batch, RejectedKind, Signal, clock};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,8 +22,9 @@ use tokio_util::task::TaskTracker;
 /// Trace ids in use: enough that every backend of a few hundred owns some.
 pub(super) const KEYS: u64 = 4_000;
 
-/// Most requests on their way; further ones wait, which shows as latency.
-const MOST_IN_FLIGHT: usize = 4_096;
+/// Most requests on their way from each client, as many as an edge lets it have; further ones
+/// wait, which shows as latency.
+const MOST_IN_FLIGHT: usize = 1_024;
 
 /// A client waits so long for an answer: longer than an edge tries by default.
 const ATTEMPT: Duration = Duration::from_secs(40);
@@ -62,7 +65,7 @@ pub(super) fn key_of(span: u64) -> u64 {
 
 /// How to send.
 pub(super) struct OpenLoop {
-    /// Requests go to these in turns.
+    /// A client each; requests go by them in turns.
     pub targets: Vec<Arc<dyn Sender>>,
     /// Spans a second.
     pub rate: u64,
@@ -74,9 +77,9 @@ impl OpenLoop {
     /// Sends until `stop`, then until `patience` is over or all have an answer.
     pub(super) async fn run(self, stop: CancellationToken, patience: Duration) -> Vec<Sent> {
         let sending = Arc::new(Sending {
+            slots: self.targets.iter().map(|_| Semaphore::new(MOST_IN_FLIGHT)).collect(),
             targets: self.targets,
             turn: AtomicUsize::new(0),
-            slots: tokio::sync::Semaphore::new(MOST_IN_FLIGHT),
             stop: stop.clone(),
             patience,
             sent: Mutex::default(),
@@ -105,7 +108,8 @@ impl OpenLoop {
 struct Sending {
     targets: Vec<Arc<dyn Sender>>,
     turn: AtomicUsize,
-    slots: tokio::sync::Semaphore,
+    /// Those of each client.
+    slots: Vec<Semaphore>,
     stop: CancellationToken,
     /// How long retries go on after `stop`.
     patience: Duration,
@@ -134,7 +138,7 @@ impl Sending {
         let mut backoff = FIRST_BACKOFF;
         loop {
             let target = self.turn.fetch_add(1, Ordering::Relaxed) % self.targets.len();
-            let slot = self.slots.acquire().await;
+            let slot = self.slots[target].acquire().await;
             let outcome = timeout(ATTEMPT, self.targets[target].send(batch.clone())).await;
             drop(slot);
             let delay = match outcome {
@@ -242,6 +246,33 @@ mod tests {
         let mut taken = target.taken.lock().unwrap().clone();
         taken.sort_unstable();
         assert!(taken.iter().copied().eq(1..=2_000));
+    }
+
+    /// Takes what comes and never answers.
+    struct Silent(AtomicUsize);
+
+    #[async_trait::async_trait]
+    impl Sender for Silent {
+        async fn send(&self, _: Batch) -> Result<Delivered, Rejected> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_with_all_its_streams_in_use_holds_up_no_other() {
+        let silent = Arc::new(Silent(0.into()));
+        let target = Arc::new(Target { refusals: 0.into(), taken: Mutex::default() });
+        let targets = vec![Arc::clone(&silent) as Arc<dyn Sender>, Arc::clone(&target) as _];
+        let stop = CancellationToken::new();
+        let load = OpenLoop { targets, rate: 100, spans_per_request: 1 };
+        let sending = tokio::spawn(load.run(stop.clone(), Duration::ZERO));
+        sleep(Duration::from_millis(29_995)).await;
+        assert_eq!(silent.0.load(Ordering::Relaxed), MOST_IN_FLIGHT);
+        stop.cancel();
+        let sent = sending.await.unwrap();
+        let delivered = sent.iter().filter(|sent| matches!(sent.fate, Fate::Acknowledged(_)));
+        assert_eq!((sent.len(), delivered.count()), (3_000, 1_500));
     }
 
     #[tokio::test(start_paused = true)]

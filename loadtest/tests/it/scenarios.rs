@@ -19,6 +19,7 @@ async fn options(settings: &[&str]) -> Options {
         after: Duration::from_secs(1),
         rate: 400,
         spans_per_request: 8,
+        clients: 8,
         edges: 1,
         dns_interval: Duration::from_millis(200),
         edge_settings: settings.iter().map(ToString::to_string).collect(),
