@@ -1,8 +1,8 @@
 //! Whether a backend is in rotation. Pure: told outcomes and the time.
 //!
 //! A backend goes out when several attempts in a row did not reach it or got no answer. Any
-//! answer, also a refusal, shows that it lives. It comes back when several probes in a row were
-//! answered. Broken connections of one moment count as one, since all requests on a connection
+//! answer, also a refusal, shows that it lives, unless the configuration says how long it may only
+//! refuse. It comes back when several probes in a row were answered. Broken connections of one moment count as one, since all requests on a connection
 //! break with it; so do answers of one moment while it is out. Attempts that ran out of time have
 //! waited long enough to count each.
 
@@ -23,6 +23,9 @@ config_struct! {
         pub probe_interval: Duration = Duration::from_secs(1),
         /// Time for one probe.
         pub probe_timeout: Duration = Duration::from_secs(1),
+        /// A backend also goes out when for this long it has answered nothing but that it cannot
+        /// now; 0 never takes it out for that.
+        pub max_refusal_time: Duration = Duration::ZERO,
     }
 }
 
@@ -50,13 +53,24 @@ impl RotationConfig {
 pub(super) struct Health {
     max_failures: u32,
     min_successes: u32,
+    /// 0 is without end.
+    max_refusal_time: Duration,
     state: State,
+    /// Since the last good answer.
+    refusals: Option<Refusals>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     In { failures: u32, last: Option<Instant> },
     Out { successes: u32, last: Option<Instant> },
+}
+
+/// Answers for now that came in a row, while a backend is in.
+#[derive(Debug, Clone, Copy)]
+struct Refusals {
+    count: u32,
+    since: Instant,
 }
 
 const GOOD: State = State::In { failures: 0, last: None };
@@ -77,8 +91,8 @@ fn same_moment(last: Option<Instant>, now: Instant) -> bool {
 
 impl Health {
     pub(super) fn new(config: &RotationConfig) -> Self {
-        let RotationConfig { max_failures, min_successes, .. } = *config;
-        Self { max_failures, min_successes, state: GOOD }
+        let RotationConfig { max_failures, min_successes, max_refusal_time, .. } = *config;
+        Self { max_failures, min_successes, max_refusal_time, state: GOOD, refusals: None }
     }
 
     /// Whether keys may lead to the backend.
@@ -88,6 +102,7 @@ impl Health {
 
     /// An attempt or a probe was answered; whether the backend came back by it.
     pub(super) fn answered(&mut self, now: Instant) -> bool {
+        self.refusals = None;
         match self.state {
             State::In { .. } => {
                 self.state = GOOD;
@@ -103,6 +118,31 @@ impl Health {
                 false
             }
         }
+    }
+
+    /// Whether refusals are answers like others.
+    pub(super) fn bears_refusals(&self) -> bool {
+        self.max_refusal_time.is_zero()
+    }
+
+    /// An attempt or a probe was answered with a refusal for now, which this one does not bear for
+    /// ever; whether the backend went out by it.
+    pub(super) fn refused(&mut self, now: Instant) -> bool {
+        if !self.is_in() {
+            self.state = BAD;
+            return false;
+        }
+        // It answers, so that what came before was no silence.
+        self.state = GOOD;
+        let refusals = self.refusals.get_or_insert(Refusals { count: 0, since: now });
+        refusals.count = refusals.count.saturating_add(1);
+        let too_long = now.saturating_duration_since(refusals.since) >= self.max_refusal_time;
+        if refusals.count < self.max_failures || !too_long {
+            return false;
+        }
+        self.refusals = None;
+        self.state = BAD;
+        true
     }
 
     /// An attempt or a probe was not answered; whether the backend went out by it.
@@ -132,7 +172,16 @@ mod tests {
     /// What a row of outcomes makes of a backend: `x` is a broken connection, `t` no answer in
     /// time, `.` an answer, `~` a pause of a second.
     fn check(outcomes: &str, stays_in: bool) {
-        let mut health = Health::new(&RotationConfig::default());
+        check_with(&RotationConfig::default(), outcomes, stays_in);
+    }
+
+    /// The same with refusals for now (`r`), which are borne for this long.
+    fn check_bearing(max_refusal_time: Duration, outcomes: &str, stays_in: bool) {
+        check_with(&RotationConfig { max_refusal_time, ..Default::default() }, outcomes, stays_in);
+    }
+
+    fn check_with(config: &RotationConfig, outcomes: &str, stays_in: bool) {
+        let mut health = Health::new(config);
         let mut now = shared::clock::now();
         for outcome in outcomes.chars() {
             let before = health.is_in();
@@ -140,6 +189,7 @@ mod tests {
                 'x' => health.failed(Silence::Broken, now),
                 't' => health.failed(Silence::TimedOut, now),
                 '.' => health.answered(now),
+                'r' => health.refused(now),
                 _ => {
                     now += Duration::from_secs(1);
                     continue;
@@ -170,6 +220,26 @@ mod tests {
         check("tt", true);
         check("ttt", false);
         check("xtt", false);
+    }
+
+    #[test]
+    fn a_backend_that_only_refuses_goes_out_after_its_time_if_there_is_one() {
+        let borne = Duration::from_secs(3);
+        check_bearing(borne, "rrrrr~rrrr~rrrr", true);
+        check_bearing(borne, "r~r~r~r", false);
+        check_bearing(borne, "r~~~r", true);
+        check_bearing(borne, "r~r~.~r~r~r", true);
+        check_bearing(borne, "r~x~r~x~r", false);
+        check_bearing(borne, "x~x~r~x~x", true);
+    }
+
+    #[test]
+    fn a_backend_that_is_out_and_refuses_its_probes_stays_out_where_refusals_are_not_borne() {
+        let borne = Duration::from_secs(3);
+        check_bearing(borne, "r~r~r~r~r~r", false);
+        check_bearing(borne, "r~r~r~r~.~r~.", false);
+        check_bearing(borne, "r~r~r~r~.~.", true);
+        check_bearing(borne, "r~r~r~r~.~.~r~r", true);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use shared::consumer::{Reached, Rejected};
+use shared::consumer::{Reached, Rejected, RejectedKind};
 use shared::queue::Delivered;
 use shared::transport::grpc::client::GrpcClient;
 use shared::{Batch, clock};
@@ -102,6 +102,10 @@ impl Peer {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     pub(super) fn is_in_rotation(&self) -> bool {
         self.condition().health.is_in()
     }
@@ -152,7 +156,8 @@ impl Peer {
 
     fn heed(self: &Arc<Self>, rejected: &Rejected, silence: Silence, now: Instant) {
         match rejected.reached {
-            Reached::Answered => self.answered(now),
+            Reached::Answered if rejected.kind == RejectedKind::Permanent => self.answered(now),
+            Reached::Answered => self.refused(rejected, now),
             Reached::Nobody | Reached::Unknown => self.unanswered(rejected, silence, now),
         }
     }
@@ -167,19 +172,36 @@ impl Peer {
         }
     }
 
+    fn refused(self: &Arc<Self>, rejected: &Rejected, now: Instant) {
+        let mut condition = self.condition();
+        if condition.health.bears_refusals() {
+            drop(condition);
+            self.answered(now);
+        } else if condition.health.refused(now) {
+            self.eject(condition);
+            warn!(endpoint = self.endpoint, error = %rejected,
+                "backend has only refused for too long, out of rotation");
+        }
+    }
+
     fn unanswered(self: &Arc<Self>, rejected: &Rejected, silence: Silence, now: Instant) {
         let mut condition = self.condition();
         if condition.health.failed(silence, now) {
-            self.meter.state.in_rotation.set(0.0);
-            self.meter.state.ejections.increment(1);
-            let probed = std::mem::replace(&mut condition.probed, true);
-            drop(condition);
+            self.eject(condition);
             warn!(endpoint = self.endpoint, error = %rejected,
                 "backend does not answer, out of rotation");
-            self.rotation.0.send_modify(|changes| *changes += 1);
-            if !probed {
-                drop(tokio::spawn(probe(Arc::downgrade(self), self.config.clone())));
-            }
+        }
+    }
+
+    /// Has its keys served elsewhere, and it probed, after it went out.
+    fn eject(self: &Arc<Self>, mut condition: MutexGuard<'_, Condition>) {
+        self.meter.state.in_rotation.set(0.0);
+        self.meter.state.ejections.increment(1);
+        let probed = std::mem::replace(&mut condition.probed, true);
+        drop(condition);
+        self.rotation.0.send_modify(|changes| *changes += 1);
+        if !probed {
+            drop(tokio::spawn(probe(Arc::downgrade(self), self.config.clone())));
         }
     }
 

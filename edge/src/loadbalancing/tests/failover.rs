@@ -141,6 +141,26 @@ async fn a_backend_that_refuses_its_probes_lives_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backend_that_only_refuses_is_passed_over_if_it_is_written_for_how_long() {
+    let rig = Rig::with(&format!("{RETRY}\nrotation: {{max_refusal_time: 10s}}"), "a b c").await;
+    rig.backend("a").will_always(Act::Refuse);
+    let sending = rig.send(batch(1..=90));
+    pass(9_900).await;
+    assert!(!sending.is_finished(), "its keys wait for it so long");
+    pass(400).await;
+    sending.await.unwrap().unwrap();
+    assert_eq!(rig.taken(), (1..=90).collect::<Vec<_>>());
+    let attempts = rig.backend("a").attempts();
+    rig.exporter.consume(batch(1..=90)).await.unwrap();
+    pass(10_000).await;
+    assert_eq!(rig.backend("a").attempts(), attempts, "it refuses its probes, too");
+    rig.backend("a").will_always(None);
+    pass(5_000).await;
+    rig.exporter.consume(batch(1..=90)).await.unwrap();
+    assert_eq!(rig.backend("a").traces(), rig.owned("a", 1..=90));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_to_be_tried_again_does_not_wait_for_a_backend_that_left() {
     let rig = Rig::with("sending_queue: {queue_size: 10}", "a b").await;
     rig.backend("a").will_always(Act::Throttle(50_000));
