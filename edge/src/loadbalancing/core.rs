@@ -21,7 +21,7 @@ use super::lane::Waiting;
 use super::lane_task::{LONGEST_PAUSE, Place, Way};
 use super::metrics::RoutingMetrics;
 use super::routing_key::{RoutingKey, Split};
-use super::ticket::{Answer, Caller, Part, STOPPING, Ticket, as_gauge};
+use super::ticket::{Answer, Caller, PART_UPKEEP, Part, STOPPING, Ticket, as_gauge};
 
 /// When a sender should come again while there is no room or no backend.
 pub(super) const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -110,6 +110,10 @@ impl Core {
         }
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
     /// Whether senders wait for the outcome of their requests.
     pub(super) fn waits_for_result(&self) -> bool {
         self.admission.wait_for_result
@@ -195,7 +199,7 @@ impl Core {
                 None => way.push(part, place),
                 Some((most, sizer)) => {
                     let (first, others) = split(part.batch(), most, most, sizer);
-                    for piece in part.divide(first.into_iter().chain(others)) {
+                    for piece in part.divide(first.into_iter().chain(others).collect()) {
                         way.push(piece, Arc::clone(&place));
                     }
                 }
@@ -210,7 +214,7 @@ impl Core {
     }
 
     async fn reserve(&self, batch: Batch) -> Result<(Batch, OwnedSemaphorePermit), Rejected> {
-        let units = self.sizer.measure(&batch);
+        let units = self.most_taken_by(&batch);
         let (true, Ok(permits)) = (units <= self.admission.capacity, u32::try_from(units)) else {
             self.enqueue_failed.increment(batch.items() as u64);
             return Err(Rejected::permanent(batch, "element size too large"));
@@ -228,6 +232,17 @@ impl Core {
             },
         };
         Err(self.refuse(batch, refused))
+    }
+
+    /// What a request takes of the queue at most, which is only known when it is cut; as much as
+    /// there is, if that holds it at all.
+    fn most_taken_by(&self, batch: &Batch) -> usize {
+        let units = self.sizer.measure(batch);
+        if self.sizer != Sizer::Bytes || units > self.admission.capacity {
+            return units;
+        }
+        let most_parts = self.table.current().members().len().clamp(1, batch.items());
+        (units + most_parts * PART_UPKEEP).min(self.admission.capacity)
     }
 
     fn refuse(&self, batch: Batch, reason: &'static str) -> Rejected {
@@ -419,6 +434,11 @@ impl Core {
                 "stopped before everything was sent, dropping data"
             );
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn room_left(&self) -> usize {
+        self.room.available_permits()
     }
 
     #[cfg(test)]

@@ -56,12 +56,13 @@ pub(super) struct Lane<T> {
 }
 
 impl<T: Waiting> Lane<T> {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// An empty one, with so many requests under way already.
+    pub(super) fn new(limits: Limits, in_flight: usize) -> Self {
         Self {
             limits,
             waiting: VecDeque::new(),
             size: 0,
-            in_flight: 0,
+            in_flight,
             paused_until: None,
             flushing: false,
         }
@@ -222,7 +223,7 @@ mod tests {
 
     impl Fixture {
         fn new(limits: Limits) -> Self {
-            Self { lane: Lane::new(limits), now: shared::clock::now(), pressed: false }
+            Self { lane: Lane::new(limits, 0), now: shared::clock::now(), pressed: false }
         }
 
         fn push(&mut self, parts: &str) -> &mut Self {

@@ -3,26 +3,34 @@
 //! Lanes are shared by the exporters of the process that have the same backend, settings and
 //! signal, so that the parts of all of them travel together. A [`Way`] is one exporter's use of a
 //! lane.
+//!
+//! A panic costs no backend its lane: one while a request is under way is a failed attempt, and
+//! after one in the task itself what waited is tried again by a lane that starts anew.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use shared::consumer::RejectedKind;
+use futures_util::{FutureExt, StreamExt};
+use shared::consumer::{Reached, Rejected, RejectedKind};
 use shared::membership::Member;
 use shared::queue::{Delivered, Sizer};
 use shared::telemetry::expiring::Gauge;
+use shared::telemetry::thin::Thin;
 use shared::transport::status;
 use shared::{Batch, clock};
 use tokio::sync::{Notify, mpsc};
+use tracing::error;
 
 use super::core::Core;
 use super::lane::{Lane, Limits, Waiting};
 use super::metrics::LaneMetrics;
 use super::peer::Peer;
-use super::ticket::{Part, as_gauge};
+use super::ticket::{Part, as_gauge, size_of_part};
 
 /// The longest pause that a backend may ask for.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -60,6 +68,8 @@ enum Message {
     HandBack(Arc<Core>),
     /// What waits goes at once, without joining and pauses: the process ends.
     Flush,
+    #[cfg(test)]
+    Panic,
 }
 
 /// A lane, as those see it who send by it.
@@ -85,15 +95,24 @@ impl LaneHandle {
         });
         let task = Task {
             peer: Arc::clone(&peer),
-            lane: Lane::new(settings.limits),
+            lane: Lane::new(settings.limits, 0),
+            limits: settings.limits,
+            sending: FuturesUnordered::new(),
             held: Arc::clone(&held),
             room: settings.room,
             groups: 0,
             swept: clock::now(),
+            panicked: Thin::new(),
             metrics,
         };
         drop(tokio::spawn(task.run(messages)));
         Self { peer, inbox, settings, held }
+    }
+
+    /// Has the task panic.
+    #[cfg(test)]
+    pub(super) fn panic(&self) {
+        drop(self.inbox.send(Message::Panic));
     }
 
     #[cfg(test)]
@@ -129,7 +148,8 @@ pub(super) struct Place {
 impl Place {
     fn new(way: &Arc<Way>, batch: &Batch) -> Self {
         let held = &way.lane.held;
-        let (units, bytes) = (way.lane.settings.room.sizer.measure(batch), batch.bytes().len());
+        let units = size_of_part(way.lane.settings.room.sizer, batch);
+        let bytes = size_of_part(Sizer::Bytes, batch);
         let before = held.units.fetch_add(units, Ordering::AcqRel);
         held.bytes.increment(as_gauge(bytes));
         Self { way: Arc::clone(way), units, bytes, before }
@@ -215,12 +235,16 @@ impl Member for Way {
 struct Task {
     peer: Arc<Peer>,
     lane: Lane<Part>,
+    limits: Limits,
+    /// Requests under way.
+    sending: FuturesUnordered<BoxFuture<'static, After>>,
     held: Arc<HeldFor>,
     room: Room,
     /// Groups made so far.
     groups: u64,
     /// When parts were dropped last whose senders have gone.
     swept: Instant,
+    panicked: Thin,
     metrics: LaneMetrics,
 }
 
@@ -231,17 +255,47 @@ enum After {
     Pause(Duration),
     /// These were refused for good together; one half may be good.
     Halve(Vec<Part>),
+    /// Sending panicked, with this text.
+    Panicked(String),
 }
 
 impl Task {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
-        let mut sending = FuturesUnordered::new();
+        while let Err(panic) = AssertUnwindSafe(self.serve(&mut inbox)).catch_unwind().await {
+            self.start_anew(&text(&*panic));
+            tokio::time::sleep(TURN).await;
+        }
+    }
+
+    /// Makes an empty lane of what a panic left. What is under way goes on; what waited is tried
+    /// again as after a failure, so that it cannot break the lane for ever.
+    fn start_anew(&mut self, panic: &str) {
+        self.count_panic(panic);
+        let waiting = self.lane.take(|_| true);
+        self.lane = Lane::new(self.limits, self.sending.len());
+        for part in waiting {
+            let core = Arc::clone(part.core());
+            let rejected = Rejected::retryable(part.batch().clone(), PANICKED);
+            core.again(part, rejected.reached(Reached::Nobody));
+        }
+    }
+
+    fn count_panic(&mut self, panic: &str) {
+        self.metrics.panics.increment(1);
+        if let Some(suppressed) = self.panicked.pass(clock::now()) {
+            let endpoint = self.peer.endpoint();
+            error!(endpoint, panic, suppressed, "sending to a backend panicked, goes on");
+        }
+    }
+
+    /// Serves until nobody sends here any more and everything has its outcome.
+    async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) {
         let mut messages = Vec::new();
         loop {
             let now = clock::now();
             self.sweep(now);
             while let Some(parts) = self.next(now) {
-                sending.push(send(Arc::clone(&self.peer), parts));
+                self.sending.push(send(Arc::clone(&self.peer), parts).boxed());
             }
             self.measure();
             let due = self.lane.oldest().map(|_| now + SWEEP);
@@ -253,17 +307,19 @@ impl Task {
                     }
                     messages.drain(..).for_each(|message| self.take(message));
                 }
-                Some(after) = sending.next() => self.ended(after),
+                Some(after) = self.sending.next() => self.ended(after),
                 () = until(due) => {}
             }
         }
         // Nobody sends here any more; what waits belongs elsewhere now.
         self.lane.take(|_| true).into_iter().for_each(hand_back);
-        while let Some(after) = sending.next().await {
+        while let Some(after) = self.sending.next().await {
             self.lane.ended();
             self.measure();
-            if let After::Halve(parts) = after {
-                parts.into_iter().for_each(hand_back);
+            match after {
+                After::Halve(parts) => parts.into_iter().for_each(hand_back),
+                After::Panicked(text) => self.count_panic(&text),
+                After::Nothing | After::Pause(_) => {}
             }
         }
     }
@@ -276,6 +332,8 @@ impl Task {
                 taken.into_iter().for_each(hand_back);
             }
             Message::Flush => self.lane.flush(),
+            #[cfg(test)]
+            Message::Panic => panic!("as it was told"),
         }
     }
 
@@ -311,6 +369,7 @@ impl Task {
         }
         match after {
             After::Nothing => {}
+            After::Panicked(text) => self.count_panic(&text),
             After::Pause(pause) => self.lane.pause(now + pause.min(LONGEST_PAUSE)),
             After::Halve(mut parts) => {
                 let other = parts.split_off(parts.len() / 2);
@@ -347,10 +406,31 @@ fn hand_back(part: Part) {
     core.reroute(part);
 }
 
+/// What a sender is told when it is our own fault.
+const PANICKED: &str = "internal error while sending";
+
+/// What was said with a panic.
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a text").to_owned()
+}
+
 /// Sends parts as one request, and settles them.
 async fn send(peer: Arc<Peer>, parts: Vec<Part>) -> After {
     let batches = parts.iter().map(|part| part.batch().clone()).collect();
-    match peer.send(batches).await {
+    let outcome = match AssertUnwindSafe(peer.send(batches)).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            for part in parts {
+                let core = Arc::clone(part.core());
+                let rejected = Rejected::retryable(part.batch().clone(), PANICKED);
+                core.again(part, rejected.reached(Reached::Unknown));
+            }
+            return After::Panicked(text(&*panic));
+        }
+    };
+    match outcome {
         Ok(delivered) => {
             settle(parts, &delivered);
             After::Nothing

@@ -41,7 +41,8 @@ metric_set! {
     /// The state of a backend.
     pub(super) struct StateMetrics expiring ["endpoint"];
     /// Whether keys may lead to the backend: 1, or 0 while it does not answer. Exporters that
-    /// speak to it with different settings add up.
+    /// speak to it with different settings judge it each for itself and add up;
+    /// `otelcol_loadbalancer_backends_passed_over` tells them apart.
     in_rotation: Gauge = "otelcol_loadbalancer_backend_in_rotation", "1";
     /// Number of times the backend went out of rotation.
     ejections: Counter = "otelcol_loadbalancer_backend_ejections", "{ejections}";
@@ -52,12 +53,15 @@ metric_set! {
 metric_set! {
     /// The state of what waits for a backend.
     pub(super) struct LaneMetrics expiring ["endpoint", "data_type"];
-    /// Bytes held for the backend: what waits, is under way or is to be tried again.
+    /// Bytes held for the backend: what waits, is under way or is to be tried again; with each part
+    /// of a request 512 that it takes besides.
     held_bytes: Gauge = "otelcol_loadbalancer_backend_queue_bytes", "By";
     /// How long ago the oldest part that waits for its turn was taken in.
     queue_age: Age = "otelcol_loadbalancer_backend_queue_age", "s";
     /// Requests under way to the backend.
     in_flight: Gauge = "otelcol_loadbalancer_backend_in_flight", "{requests}";
+    /// Panics while sending to the backend; what they hit is tried again. Each is a bug to report.
+    panics: Counter = "otelcol_loadbalancer_backend_panics", "{panics}";
 }
 
 metric_set! {

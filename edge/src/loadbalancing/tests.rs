@@ -4,6 +4,7 @@ mod delivery;
 mod failover;
 mod grpc;
 mod joining;
+mod panics;
 mod shutdown;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -59,6 +60,8 @@ enum Act {
     Slow(u64),
     /// Refuses for good whatever holds this trace.
     Poisoned(u8),
+    /// Makes the client panic.
+    Panic,
 }
 
 /// Records what it takes, and takes everything when it is told nothing.
@@ -96,6 +99,7 @@ impl Client for Dialled {
                 return no(Rejected::permanent(batch, "bad"));
             }
             Some(Act::Away) => return Err(Rejected::retryable(batch, "away")),
+            Some(Act::Panic) => panic!("as it was told"),
             Some(Act::Hang) => fake.release.notified().await,
             Some(Act::Slow(delay)) => tokio::time::sleep(Duration::from_millis(delay)).await,
             Some(Act::TakeInPart | Act::Poisoned(_)) | None => {}

@@ -1,11 +1,11 @@
 //! A request's place in the exporter, and the parts that it was cut into.
 //!
-//! A request holds its room in the queue until each of its parts has an outcome; then whoever
-//! waits for it is answered. A part that is dropped without one, since the process ends, counts as
-//! cut off. So nothing can end uncounted.
+//! A request holds room in the queue for the parts that have no outcome yet; when the last has one,
+//! whoever waits for it is answered. A part that is dropped without one, since the process ends,
+//! counts as cut off. So nothing can end uncounted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::consumer::{Reached, Rejected, RejectedKind};
@@ -22,20 +22,28 @@ use super::lane_task::{Place, Way};
 /// What a caller is told when the exporter ends.
 pub(super) const STOPPING: &str = "the exporter is stopping";
 
+/// What a part takes besides its bytes: its own and its place's fields, its schedule and its task
+/// while it waits to be tried again, and what the allocator adds.
+pub(super) const PART_UPKEEP: usize = 512;
+
+/// What a part takes of a bound in this unit.
+pub(super) fn size_of_part(sizer: Sizer, batch: &Batch) -> usize {
+    match sizer {
+        Sizer::Bytes => batch.bytes().len() + PART_UPKEEP,
+        Sizer::Requests | Sizer::Items => sizer.measure(batch),
+    }
+}
+
 /// How a request ended, for whoever waits for it.
 pub(super) type Answer = oneshot::Receiver<Result<(), Rejected>>;
 
 /// A request's place.
 pub(super) struct Ticket {
     core: Arc<Core>,
-    units: f64,
     taken: Instant,
     /// Nobody waits for the answer any more, though somebody did.
     given_up: Arc<AtomicBool>,
     state: Mutex<State>,
-    _room: OwnedSemaphorePermit,
-    /// Whoever waits for the outcome holds the request, and counts it.
-    _held: Option<Held>,
     /// Tells the exporter when all requests have ended.
     _open: TaskTrackerToken,
 }
@@ -44,6 +52,13 @@ struct State {
     waiter: Option<oneshot::Sender<Result<(), Rejected>>>,
     /// Parts that were given up.
     rejected: Vec<Rejected>,
+    /// What it takes of the queue: no more than its open parts do.
+    room: OwnedSemaphorePermit,
+    /// Size of the parts without an outcome, in the unit of the queue. Together they may be larger
+    /// than the request, of which they repeat the headers.
+    open: usize,
+    /// The same in bytes; counts as held unless whoever waits for the outcome counts the request.
+    held: Option<Held>,
 }
 
 /// Marks a request as given up when its caller goes away before the answer.
@@ -59,15 +74,18 @@ impl Ticket {
     /// The place of a request for which there was `room`.
     pub(super) fn new(core: &Arc<Core>, batch: &Batch, room: OwnedSemaphorePermit) -> Arc<Self> {
         core.counts.flight.in_flight.increment(1.0);
-        let units = as_gauge(core.sizer.measure(batch));
-        core.queue.size.increment(units);
+        core.queue.size.increment(as_gauge(room.num_permits()));
+        let state = State {
+            waiter: None,
+            rejected: Vec::new(),
+            room,
+            open: size_of_part(core.sizer, batch),
+            held: (!core.waits_for_result()).then(|| Held::new(batch.bytes().len())),
+        };
         Arc::new(Self {
-            units,
             taken: clock::now(),
             given_up: Arc::default(),
-            state: Mutex::new(State { waiter: None, rejected: Vec::new() }),
-            _room: room,
-            _held: (!core.waits_for_result()).then(|| Held::new(batch.bytes().len())),
+            state: Mutex::new(state),
             _open: core.requests.token(),
             core: Arc::clone(core),
         })
@@ -76,14 +94,36 @@ impl Ticket {
     /// Where the outcome will be told. To be called before there are parts.
     pub(super) fn wait(&self) -> (Caller, Answer) {
         let (tell, told) = oneshot::channel();
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).waiter = Some(tell);
+        self.state().waiter = Some(tell);
         (Caller(Arc::clone(&self.given_up)), told)
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn rejected(&self, rejected: Rejected) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if state.waiter.is_some() {
             state.rejected.push(rejected);
+        }
+    }
+
+    /// A part became these, which may be none, and gives back the room that they do not take.
+    fn replace(&self, part: &Batch, pieces: &[Batch]) {
+        let sizer = self.core.sizer;
+        let mut state = self.state();
+        state.open -= size_of_part(sizer, part);
+        state.open += pieces.iter().map(|piece| size_of_part(sizer, piece)).sum::<usize>();
+        if let Some(held) = &mut state.held {
+            let bytes = pieces.iter().map(|piece| piece.bytes().len()).sum::<usize>();
+            held.resize((held.bytes() + bytes).saturating_sub(part.bytes().len()));
+        }
+        let spare = state.room.num_permits().saturating_sub(state.open);
+        // With the last part the request ends, and all of its room.
+        if spare > 0 && state.open > 0 {
+            drop(state.room.split(spare));
+            self.core.queue.size.decrement(as_gauge(spare));
         }
     }
 }
@@ -91,8 +131,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.core.counts.flight.in_flight.decrement(1.0);
-        self.core.queue.size.decrement(self.units);
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.core.queue.size.decrement(as_gauge(state.room.num_permits()));
         if let Some(waiter) = state.waiter.take() {
             let outcome = match Rejected::merge(std::mem::take(&mut state.rejected)) {
                 None => Ok(()),
@@ -178,11 +218,9 @@ impl Part {
     }
 
     /// Cuts it; the pieces are to hold all its items.
-    pub(super) fn divide(
-        mut self,
-        pieces: impl IntoIterator<Item = Batch>,
-    ) -> impl Iterator<Item = Self> {
+    pub(super) fn divide(mut self, pieces: Vec<Batch>) -> impl Iterator<Item = Self> {
         self.open = false;
+        self.ticket.replace(&self.batch, &pieces);
         pieces.into_iter().map(move |batch| Self {
             batch,
             ticket: Arc::clone(&self.ticket),
@@ -202,17 +240,23 @@ impl Part {
 
     /// It was delivered, but for this many items.
     pub(super) fn delivered(mut self, rejected_items: usize) {
-        self.open = false;
+        self.close();
         self.core().count_delivered(self.batch.items(), rejected_items);
     }
 
     /// It is given up. The batch of `rejected` does not matter.
     pub(super) fn failed(mut self, mut rejected: Rejected, why: &'static str) {
-        self.open = false;
+        self.close();
         self.core().count_failed(self.batch.items(), &rejected, why);
         rejected.batch = self.batch.clone();
         rejected.reason = format!("{why}: {}", rejected.reason).into();
         self.ticket.rejected(rejected);
+    }
+
+    /// It has its outcome.
+    fn close(&mut self) {
+        self.open = false;
+        self.ticket.replace(&self.batch, &[]);
     }
 
     /// Nobody waits for its outcome any more.
@@ -225,8 +269,11 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if self.open {
+            self.close();
             self.core().count_cut_off(self.batch.items());
-            let rejected = Rejected::refused(self.batch.clone(), STOPPING);
+            // Without a stop it is a panic that dropped it.
+            let why = if self.core().is_stopping() { STOPPING } else { "internal error" };
+            let rejected = Rejected::refused(self.batch.clone(), why);
             self.ticket.rejected(rejected.reached(Reached::Nobody));
         }
     }

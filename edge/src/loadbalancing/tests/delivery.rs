@@ -4,6 +4,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::*;
 use crate::loadbalancing::core::COME_AGAIN;
+use crate::loadbalancing::ticket::PART_UPKEEP;
 
 #[tokio::test(start_paused = true)]
 async fn every_trace_is_on_one_backend_and_nothing_is_lost() {
@@ -170,6 +171,58 @@ async fn when_the_queue_of_a_backend_is_full_nothing_of_a_request_is_sent() {
     assert_eq!(rig.backend("a").traces().len(), 2 * rig.owned("a", 1..=90).len());
 }
 
+/// What is left of a queue of 1000 items when a backend refuses its part of a request of 90.
+async fn room_left(sizer: &str) -> (usize, usize) {
+    let yaml = format!("sending_queue: {{sizer: {sizer}, queue_size: 100000}}");
+    let rig = Rig::with(&yaml, "a b c").await;
+    rig.backend("a").will_always(Act::Refuse);
+    rig.exporter.consume(batch(1..=90)).await.unwrap();
+    let taken = 100_000 - rig.exporter.0.room_left();
+    pass(100).await;
+    let still_taken = 100_000 - rig.exporter.0.room_left();
+    rig.backend("a").will_always(None);
+    pass(60_000).await;
+    assert_eq!(rig.exporter.0.room_left(), 100_000, "all is delivered");
+    (taken, still_taken)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_takes_room_only_for_what_is_not_delivered() {
+    let rig = Rig::with(RETRY, "a b c").await;
+    let of_a = rig.owned("a", 1..=90);
+    assert_eq!(room_left("items").await, (90, of_a.len()));
+    let (all, left) = room_left("bytes").await;
+    assert_eq!(all, batch(1..=90).bytes().len() + 3 * PART_UPKEEP);
+    assert_eq!(left, batch(of_a).bytes().len() + PART_UPKEEP);
+    assert_eq!(room_left("requests").await, (1, 1), "half a request is one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_fills_a_queue_with_its_own_part_only() {
+    let half = batch(1..=90).bytes().len() * 5 + 30 * PART_UPKEEP;
+    let yaml = format!("sending_queue: {{sizer: bytes, queue_size: {half}}}");
+    let rig = Rig::with(&yaml, "a b c").await;
+    rig.backend("a").will_always(Act::Refuse);
+    for _ in 0..10 {
+        rig.exporter.consume(batch(1..=90)).await.unwrap();
+        pass(10).await;
+    }
+    assert!(rig.exporter.0.room_left() < half, "they take some, though together twice of all");
+    rig.backend("a").will_always(None);
+    pass(60_000).await;
+    assert_eq!(rig.taken().len(), 900);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_just_fits_is_taken_whatever_its_parts_take() {
+    let size = batch(1..=90).bytes().len();
+    let yaml = format!("sending_queue: {{sizer: bytes, queue_size: {size}}}");
+    let rig = Rig::with(&yaml, "a b c").await;
+    rig.exporter.consume(batch(1..=90)).await.unwrap();
+    let rejected = rig.exporter.consume(batch(1..=91)).await.unwrap_err();
+    assert_eq!(rejected.kind, RejectedKind::Permanent);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sender_waits_for_room_also_of_one_backend_if_it_is_told_to() {
     let yaml = "protocol: {otlp: {sending_queue: {queue_size: 2, num_consumers: 1, \
@@ -211,7 +264,7 @@ async fn what_senders_gave_up_makes_room_also_behind_others_and_during_a_pause()
     sending.iter().for_each(tokio::task::JoinHandle::abort);
     let late = rig.send(batch([22]));
     pass(3000).await;
-    let two = 2 * batch([1]).bytes().len();
+    let two = 2 * (batch([1]).bytes().len() + PART_UPKEEP);
     assert_eq!(rig.held(), two);
     pass(60_000).await;
     kept.await.unwrap().unwrap();
