@@ -142,6 +142,13 @@ impl Headers {
         self.bytes -= header.bytes.len() + size_of::<ResourceHeader>();
     }
 
+    /// Shows every resource to other policies than before.
+    pub(super) fn observe_again(&mut self, observe: impl Fn(Resource<'_>) -> Seen) {
+        for header in self.resources.values_mut() {
+            header.seen = observe(ResourceEntry { content: &header.bytes }.resource());
+        }
+    }
+
     /// What the policies saw in a resource.
     pub(super) fn seen(&self, resource: u32) -> Seen {
         self.resources[resource].seen

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`config`] and [`policy`] are what a user sets. A [`shard`] is the pure state
 //! machine, made of the traces that wait ([`trace`]), their spans' bytes in a log ([`buffer`],
-//! [`segments`], [`headers`]), the policies' votes ([`evaluate`]), the decisions that are
+//! [`segments`], [`headers`]), the policies' votes ([`sighting`], [`evaluate`]), the decisions that are
 //! remembered ([`decision_cache`]) and what is on its way out ([`outgoing`]). A [`shard_task`]
 //! gives it a clock and an inbox. This file cuts batches by shard.
 //!
@@ -19,6 +19,7 @@ mod trace;
 mod buffer;
 mod headers;
 mod segments;
+mod sighting;
 mod slab;
 
 mod decision_cache;

@@ -173,6 +173,11 @@ impl Log {
         }
     }
 
+    /// The runs of the chain that ends with `last`, from its end to its beginning.
+    pub(super) fn chain(&self, last: Option<RunId>) -> impl Iterator<Item = RunId> + '_ {
+        std::iter::successors(last, |id| self.run(*id).before)
+    }
+
     /// Lets go of a run, once.
     pub(super) fn release(&mut self, id: RunId) {
         let segment = &mut self.segments[id.segment];

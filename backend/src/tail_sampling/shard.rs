@@ -23,6 +23,7 @@ use super::decision_cache::DecisionCache;
 use super::evaluate::{Policies, Verdict};
 use super::outgoing::{Outgoing, RequestSize};
 use super::policy::Decision;
+use super::sighting::show_again;
 use super::tally::Tally;
 use super::trace::{Sequence, Trace, TraceId, Traces};
 
@@ -52,6 +53,8 @@ pub(super) struct Settings {
 pub(super) struct Shard {
     settings: Settings,
     policies: Arc<Policies>,
+    /// Counts the changes of policies.
+    generation: u16,
     buffer: Buffer,
     traces: Traces,
     /// Traces whose root has arrived, by when they are due for that.
@@ -119,9 +122,23 @@ impl Shard {
             outgoing: Outgoing::default(),
             closing: false,
             tally: Tally { policies: policies.tallies(), ..Tally::default() },
+            generation: 0,
             settings,
             policies,
         }
+    }
+
+    /// Judges by other policies from now on, also the traces that wait: each is shown to them once
+    /// more when its next span arrives or when it is due. What was decided stands.
+    ///
+    /// Gives what happened until now, as told for the policies that were in force.
+    pub(super) fn set_policies(&mut self, policies: Arc<Policies>) -> Tally {
+        let tally = self.take_tally();
+        self.buffer.headers.observe_again(|resource| policies.observe_resource(resource));
+        self.tally.policies = policies.tallies();
+        self.policies = policies;
+        self.generation = self.generation.wrapping_add(1);
+        tally
     }
 
     /// Takes the spans of a batch in. Limits are kept by [`Shard::judge`], which must follow.
@@ -173,11 +190,16 @@ impl Shard {
                     return;
                 }
                 self.tally.new_traces += 1;
-                self.traces.push(Trace::new(id, arrival.now))
+                let generation = self.generation;
+                self.traces.push(Trace { generation, ..Trace::new(id, arrival.now) })
             }
         };
         let trace = self.traces.get_mut(sequence).expect("it was just found or pushed");
         let was_rooted = trace.summary.rooted;
+        if trace.generation != self.generation {
+            show_again(trace, &self.buffer, &self.policies);
+            trace.generation = self.generation;
+        }
         add_span(trace, span, raw, arrival, &mut self.buffer, &self.policies);
         if let Some(wait) = self.settings.wait_after_root
             && trace.summary.rooted
@@ -204,7 +226,8 @@ impl Shard {
     /// A span without a trace id is a trace by itself and waits for nothing.
     fn admit_nameless(&mut self, span: &[u8], raw: &[u8], arrival: Arrival<'_>) {
         self.tally.spans_without_trace_id += 1;
-        let mut trace = Trace::new([0; 16], arrival.now);
+        let generation = self.generation;
+        let mut trace = Trace { generation, ..Trace::new([0; 16], arrival.now) };
         add_span(&mut trace, span, raw, arrival, &mut self.buffer, &self.policies);
         self.nameless.push(trace);
     }
@@ -226,6 +249,9 @@ impl Shard {
             && let Some(sequence) = self.next_due(now, &mut early_for_bytes)
         {
             due.extend(self.traces.remove(sequence));
+        }
+        for trace in due.iter_mut().filter(|trace| trace.generation != self.generation) {
+            show_again(trace, &self.buffer, &self.policies);
         }
         let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
         let judged = due.len();

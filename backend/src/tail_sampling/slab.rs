@@ -41,6 +41,11 @@ impl<T> Slab<T> {
         value
     }
 
+    /// All values.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.values.iter_mut().flatten()
+    }
+
     /// Gives room back that is not needed.
     pub(super) fn shrink(&mut self) {
         let length = self.values.len();

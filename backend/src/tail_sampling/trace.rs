@@ -19,7 +19,7 @@ use super::segments::RunId;
 pub(super) type TraceId = [u8; 16];
 
 /// What is known of a trace besides what its policies saw.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     /// All zero for a span that has none.
     pub(super) trace_id: TraceId,
@@ -62,6 +62,8 @@ pub(super) struct Trace {
     pub(super) notes: Notes,
     /// The rest that the policies need.
     pub(super) summary: Summary,
+    /// Which policies these are, counted through all changes.
+    pub(super) generation: u16,
 }
 
 impl Trace {
@@ -69,7 +71,7 @@ impl Trace {
     pub(super) fn new(trace_id: TraceId, arrived: Instant) -> Self {
         let summary = Summary { trace_id, ..Summary::default() };
         let (seen, notes) = (Seen::default(), Notes::default());
-        Self { arrived, last_run: None, seen, notes, summary }
+        Self { arrived, last_run: None, seen, notes, summary, generation: 0 }
     }
 
     /// What its policies may decide from.

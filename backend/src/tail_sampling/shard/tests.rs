@@ -239,3 +239,46 @@ fn memory_is_given_back_after_a_burst() {
     let held = bench.shard.held().bytes;
     assert!(held <= idle + 32 * 1024, "{held} bytes are still held, {idle} were at first");
 }
+
+#[test]
+fn new_policies_judge_what_waits() {
+    let mut bench = Bench::new(ERRORS, settings());
+    bench.admit(&[
+        TestSpan { service: 3, ..TestSpan::new(1, 1) },
+        failed(2, 2),
+        TestSpan { service: 3, ..TestSpan::new(3, 3) },
+        TestSpan::new(4, 4),
+    ]);
+    let tally = bench.shard.set_policies(Arc::new(policies(&[
+        "{name: s3, type: string_attribute, string_attribute: {key: service.name, values: [s3]}}",
+        "{name: long, type: latency, latency: {threshold_ms: 1000}}",
+    ])));
+    assert_eq!((tally.received_spans, tally.policies.len()), (4, 1));
+    // One that hears of it by its next span, which is not under the resource that counts.
+    bench.admit(&[TestSpan::new(3, 5), TestSpan { service: 3, ..TestSpan::new(5, 6) }]);
+    bench.pass(WAIT);
+    let mut forwarded = bench.forwarded();
+    forwarded.sort_unstable();
+    assert_eq!(forwarded, [1, 3, 5, 6]);
+    let tally = bench.shard.take_tally();
+    assert_eq!((tally.received_spans, tally.decisions), (2, [3, 2, 0]));
+    assert_eq!(tally.policies[0].votes, [3, 2, 0]);
+    // What was decided stands.
+    bench.shard.set_policies(Arc::new(policies(&[ALL])));
+    bench.admit(&[TestSpan::new(2, 7), TestSpan::new(1, 8)]);
+    assert_eq!(bench.forwarded(), [8]);
+}
+
+#[test]
+fn showing_a_trace_again_leaves_what_its_arrival_left() {
+    let both = [ERRORS, "{name: long, type: latency, latency: {threshold_ms: 1}}"];
+    let now = clock();
+    let mut shard = Shard::new(settings(), Arc::new(policies(&both)), 1, now);
+    let spans = [failed(1, 1), TestSpan { service: 2, ..TestSpan::new(1, 2) }, TestSpan::new(1, 3)];
+    shard.admit(&batch(&spans), now);
+    shard.admit(&batch(&spans[1..]), now);
+    let before = shard.traces.front().map(|(_, trace)| (trace.seen, trace.summary)).unwrap();
+    let mut trace = shard.traces.remove(0).unwrap();
+    show_again(&mut trace, &shard.buffer, &shard.policies);
+    assert_eq!((trace.seen, trace.summary), before);
+}
