@@ -21,6 +21,7 @@ pub mod log;
 pub mod metric;
 pub mod regroup;
 pub mod span;
+pub mod trace_state;
 pub mod write;
 
 pub use attribute::{AnyValue, Attributes};
