@@ -34,6 +34,8 @@ config_struct! {
         /// Bytes held at most (not in the Collector); the oldest traces are judged before their
         /// time when there are more. Default: half of the memory of the container or machine.
         pub max_buffer_bytes: Option<usize> = None,
+        /// Ours: whether the decisions are counted and everything is kept.
+        pub dry_run: bool = false,
         /// Whether to wait at `num_traces` instead of judging early; never done here.
         pub block_on_overflow: NotSupported = NotSupported,
         /// Only complete traces are judged here.

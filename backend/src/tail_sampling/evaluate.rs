@@ -1,27 +1,33 @@
 //! Asks all policies about traces.
 //!
 //! Traces that are due together are judged together, policy by policy, so that the clock is read
-//! twice a policy and not twice a trace.
+//! twice a policy and not twice a trace, and what is counted of a policy costs no allocation.
+//!
+//! Policies in dry run vote after all others, on every trace. What they say is counted and changes
+//! nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shared::wire::export::{ResourceEntry, ScopeEntry};
 use shared::wire::{Resource, Span};
 
 use super::policy::{
     Branch, Builder, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Threshold,
-    Watch, Watcher,
+    Vote, Watch, Watcher,
 };
+use super::tally::PolicyTally;
 use super::trace::Trace;
 
 /// The policies of a processor, read by all its shards.
 pub(super) struct Policies {
     /// Those that drop first, then the others, each group in its order.
     rules: Vec<Branch>,
-    /// Name of each.
+    /// Those in dry run, in their order.
+    rehearsed: Vec<Branch>,
+    /// Name of each of both.
     names: Vec<Arc<str>>,
     /// The policies that look at spans.
     watchers: Vec<Watcher>,
@@ -48,41 +54,84 @@ impl Verdict {
     /// What holds until a policy says otherwise.
     pub(super) const NOT_SAMPLED: Self =
         Self { decision: Decision::NotSampled, by: None, threshold: Threshold::NONE };
+    /// What holds for every trace in dry run.
+    pub(super) const DRY_RUN: Self = Self { decision: Decision::Sampled, ..Self::NOT_SAMPLED };
 }
 
-/// What a policy did since this was last looked at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct PolicyTally {
-    /// Traces by what it wanted done, in the order of [`Decision::ALL`].
-    pub(super) votes: [u64; 3],
-    /// Traces it failed on; they were judged without it.
-    pub(super) errors: u64,
-    /// Time it took.
-    pub(super) time: Duration,
+/// What has been said about a trace so far.
+#[derive(Debug, Clone, Copy)]
+struct Poll {
+    verdict: Verdict,
+    keepers: Keepers,
+}
+
+/// The policies that want to keep a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keepers {
+    Nobody,
+    /// The one with this index.
+    Only(u32),
+    Several,
+}
+
+impl Poll {
+    const OPEN: Self = Self { verdict: Verdict::NOT_SAMPLED, keepers: Keepers::Nobody };
+
+    /// Adds the vote of the policy at `index`.
+    fn add(&mut self, index: u32, vote: Vote, id: RuleId) {
+        let Vote { decision, threshold, by } = vote;
+        let by = Some(by.unwrap_or(id));
+        if decision == Decision::Sampled {
+            self.keepers = match self.keepers {
+                Keepers::Nobody => Keepers::Only(index),
+                Keepers::Only(_) | Keepers::Several => Keepers::Several,
+            };
+        }
+        match (decision, self.verdict.decision) {
+            (Decision::NotSampled, _) => {}
+            (Decision::Sampled, Decision::Sampled) => {
+                self.verdict.threshold = self.verdict.threshold.min(threshold);
+            }
+            _ => self.verdict = Verdict { decision, by, threshold },
+        }
+    }
 }
 
 impl Policies {
     /// Makes the policies. The configuration must have been validated. Numbers come from `names`.
     pub(super) fn build(policies: &[NamedPolicy], first_match: bool, names: &mut Names) -> Self {
         let mut builder = Builder::new(names);
-        let (dropping, others): (Vec<_>, Vec<_>) =
-            policies.iter().partition(|policy| policy.drops());
-        let rules: Vec<Branch> =
-            dropping.into_iter().chain(others).map(|policy| policy.build(&mut builder)).collect();
+        let (rehearsed, applied): (Vec<_>, Vec<_>) =
+            policies.iter().partition(|policy| policy.dry_run);
+        let (dropping, keeping): (Vec<_>, Vec<_>) =
+            applied.into_iter().partition(|policy| policy.drops());
+        let mut build = |policies: &[&NamedPolicy]| -> Vec<Branch> {
+            policies.iter().map(|policy| policy.build(&mut builder)).collect()
+        };
+        let rules = build(&[dropping, keeping].concat());
+        let rehearsed = build(&rehearsed);
         let Watch { watchers, note_takers, keys } = builder.finish();
-        let names = rules.iter().map(|branch| Arc::clone(names.get(branch.id))).collect();
+        let all = rules.iter().chain(&rehearsed);
+        let names = all.map(|branch| Arc::clone(names.get(branch.id))).collect();
         let panics = AtomicU64::new(0);
-        Self { rules, names, watchers, note_takers, keys, first_match, panics }
+        Self { rules, rehearsed, names, watchers, note_takers, keys, first_match, panics }
     }
 
-    /// The policies' names, in the order in which they vote.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(|name| &**name)
+    /// The policies in the order in which they vote, each with what its counts tell.
+    pub(super) fn standings(&self) -> impl Iterator<Item = (&str, Standing)> {
+        let applied = match self.first_match {
+            true => Standing::FirstMatch,
+            false => Standing::Applied,
+        };
+        let (rules, rehearsed) = (self.rules.len(), self.rehearsed.len());
+        let applied = std::iter::repeat_n(applied, rules);
+        let standings = applied.chain(std::iter::repeat_n(Standing::DryRun, rehearsed));
+        self.names.iter().map(|name| &**name).zip(standings)
     }
 
     /// One tally a policy.
     pub(super) fn tallies(&self) -> Vec<PolicyTally> {
-        vec![PolicyTally::default(); self.rules.len()]
+        vec![PolicyTally::default(); self.names.len()]
     }
 
     /// Shows a span, which the trace's summary has in it, to the policies that have not yet seen
@@ -148,22 +197,44 @@ impl Policies {
         tallies: &mut [PolicyTally],
         stopwatch: impl Fn() -> Instant,
     ) -> Vec<Verdict> {
-        let mut verdicts = vec![Verdict::NOT_SAMPLED; traces.len()];
+        let mut polls = vec![Poll::OPEN; traces.len()];
         if traces.is_empty() {
-            return verdicts;
+            return Vec::new();
         }
+        let (applied, rehearsed) = tallies.split_at_mut(self.rules.len());
         let mut begun = stopwatch();
-        for (branch, tally) in self.rules.iter().zip(tallies) {
-            for (trace, verdict) in traces.iter().zip(&mut verdicts) {
-                if !self.is_settled(verdict.decision) {
-                    ask(branch, trace, now, tally, verdict);
-                }
-            }
+        let mut lap = |tally: &mut PolicyTally| {
             let ended = stopwatch();
             tally.time += ended.saturating_duration_since(begun);
             begun = ended;
+        };
+        for (index, (branch, tally)) in (0..).zip(self.rules.iter().zip(&mut *applied)) {
+            for (trace, poll) in traces.iter().zip(&mut polls) {
+                if !self.is_settled(poll.verdict.decision)
+                    && let Some(vote) = ask(branch, trace, now, tally)
+                {
+                    poll.add(index, vote, branch.id);
+                }
+            }
+            lap(tally);
         }
-        verdicts
+        for (branch, tally) in self.rehearsed.iter().zip(rehearsed) {
+            for (trace, poll) in traces.iter().zip(&polls) {
+                if let Some(vote) = ask(branch, trace, now, tally)
+                    && would_change(vote.decision, poll.verdict.decision)
+                {
+                    tally.alone.add(trace);
+                }
+            }
+            lap(tally);
+        }
+        for (trace, poll) in traces.iter().zip(&polls) {
+            if let (Decision::Sampled, Keepers::Only(index)) = (poll.verdict.decision, poll.keepers)
+            {
+                applied[index as usize].alone.add(trace);
+            }
+        }
+        polls.into_iter().map(|poll| poll.verdict).collect()
     }
 
     /// Whether further policies are not asked.
@@ -176,102 +247,42 @@ impl Policies {
     }
 }
 
-/// Asks a policy about a trace, and adds its vote to the verdict.
-fn ask(
-    branch: &Branch,
-    trace: &Trace,
-    now: Instant,
-    tally: &mut PolicyTally,
-    verdict: &mut Verdict,
-) {
+/// What is known from the counts of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its votes count, and so do those of all others.
+    Applied,
+    /// Its votes count, but those after it are not always asked: what only it keeps is not known.
+    FirstMatch,
+    /// Its votes change nothing.
+    DryRun,
+}
+
+/// Whether a decision would be another one with this vote.
+fn would_change(vote: Decision, decision: Decision) -> bool {
+    match vote {
+        Decision::Sampled => decision == Decision::NotSampled,
+        Decision::NotSampled => false,
+        Decision::Dropped => decision == Decision::Sampled,
+    }
+}
+
+/// Asks a policy about a trace, and counts what it says.
+fn ask(branch: &Branch, trace: &Trace, now: Instant, tally: &mut PolicyTally) -> Option<Vote> {
     let vote = catch_unwind(AssertUnwindSafe(|| branch.rule.evaluate(&trace.case(now))));
     let Ok(Ok(vote)) = vote else {
         tally.errors += 1;
-        return;
+        return None;
     };
-    tally.votes[vote.decision as usize] += 1;
-    let by = Some(vote.by.unwrap_or(branch.id));
-    match (vote.decision, verdict.decision) {
-        (Decision::NotSampled, _) => {}
-        (Decision::Sampled, Decision::Sampled) => {
-            verdict.threshold = verdict.threshold.min(vote.threshold);
-        }
-        (decision, _) => *verdict = Verdict { decision, by, threshold: vote.threshold },
-    }
+    tally.votes[vote.decision as usize].add(trace);
+    Some(vote)
 }
 
 impl std::fmt::Debug for Policies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.names()).finish()
+        f.debug_list().entries(&self.names).finish()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::policy::testing::policies;
-    use super::super::policy::{Ballot, Case, Marks};
-    use super::*;
-
-    fn traces(count: usize) -> Vec<Trace> {
-        let now = shared::clock::now();
-        (0..count).map(|_| Trace::new([1; 16], now)).collect()
-    }
-
-    /// What was decided, with sampled, not sampled and failed votes of each policy.
-    fn judge(policies: &Policies, count: usize) -> (Vec<Decision>, Vec<(u64, u64, u64)>) {
-        let (now, mut tallies) = (shared::clock::now(), policies.tallies());
-        let verdicts = policies.judge(&traces(count), now, &mut tallies, shared::clock::now);
-        let counts = |tally: &PolicyTally| (tally.votes[0], tally.votes[1], tally.errors);
-        let decisions = verdicts.iter().map(|verdict| verdict.decision).collect();
-        (decisions, tallies.iter().map(counts).collect())
-    }
-
-    const NONE: &str = "{name: none, type: latency, latency: {threshold_ms: 1000}}";
-    const ALL: &str = "{name: all, type: always_sample}";
-
-    #[test]
-    fn one_vote_is_enough_and_every_policy_votes() {
-        let policies = policies(&[NONE, ALL, NONE]);
-        let (decisions, counts) = judge(&policies, 3);
-        assert_eq!(decisions, [Decision::Sampled; 3]);
-        assert_eq!(counts, [(0, 3, 0), (3, 0, 0), (0, 3, 0)]);
-    }
-
-    #[test]
-    fn the_first_match_ends_the_voting_if_asked_for() {
-        let policies = Policies { first_match: true, ..policies(&[NONE, ALL, NONE]) };
-        assert_eq!(judge(&policies, 2).1, [(0, 2, 0), (2, 0, 0), (0, 0, 0)]);
-    }
-
-    struct Broken;
-
-    impl Policy for Broken {
-        fn marks(&self) -> u8 {
-            1
-        }
-        fn observe(&self, _: &Sight<'_>) -> Marks {
-            panic!("a broken policy")
-        }
-        fn evaluate(&self, _: Marks, _: &Case<'_>) -> Ballot {
-            panic!("a broken policy")
-        }
-    }
-
-    #[test]
-    fn a_policy_that_panics_is_counted_and_passed_over() {
-        let mut names = Names::default();
-        let mut builder = Builder::new(&mut names);
-        let broken = builder.branch("broken", |builder| builder.policy(Broken));
-        let watch = builder.finish();
-        let mut policies = policies(&[ALL]);
-        policies.rules.insert(0, broken);
-        policies.watchers = watch.watchers;
-        let (entry, scope) = (ResourceEntry { content: &[] }, ScopeEntry { content: &[] });
-        let mut trace = traces(1).remove(0);
-        policies.observe(&mut trace, &Span::default(), (entry, entry.resource(), scope));
-        assert_eq!((trace.seen, policies.take_panics()), (Seen::default(), 1));
-        let (decisions, counts) = judge(&policies, 2);
-        assert_eq!(decisions, [Decision::Sampled; 2]);
-        assert_eq!(counts, [(0, 0, 2), (2, 0, 0)]);
-    }
-}
+mod tests;

@@ -1,12 +1,13 @@
 //! What the processor counts.
 
 use shared::metric_set;
+use shared::metrics::Counter;
 use shared::telemetry::metrics::Descriptor;
 
-use super::evaluate::PolicyTally;
+use super::evaluate::Standing;
 use super::policy::Decision;
 use super::shard::Held;
-use super::tally::Tally;
+use super::tally::{Amount, PolicyTally, Tally};
 
 /// All metrics of this processor.
 pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
@@ -14,6 +15,10 @@ pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
     GlobalMetrics::DESCRIPTORS,
     VoteMetrics::DESCRIPTORS,
     PolicyMetrics::DESCRIPTORS,
+    ExclusiveMetrics::DESCRIPTORS,
+    DryRunGlobalMetrics::DESCRIPTORS,
+    DryRunVoteMetrics::DESCRIPTORS,
+    DryRunChangeMetrics::DESCRIPTORS,
     CacheMetrics::DESCRIPTORS,
     SampledOutMetrics::DESCRIPTORS,
     LostMetrics::DESCRIPTORS,
@@ -27,7 +32,7 @@ metric_set! {
     new_traces: Counter = "otelcol_processor_tail_sampling_new_trace_id_received", "{trace}";
     /// Traces that wait for a decision.
     traces: Gauge = "otelcol_processor_tail_sampling_sampling_traces_on_memory", "{trace}";
-    /// Time that one round of decisions took, in milliseconds.
+    /// Time that one round of decisions took, without what it waited for the next component, in milliseconds.
     timer_latency: Histogram = "otelcol_processor_tail_sampling_sampling_decision_timer_latency", "ms";
     /// Time from the decision about a trace to the arrival of a late piece of it, in seconds.
     late_span_age: Histogram = "otelcol_processor_tail_sampling_sampling_late_span_age", "s";
@@ -63,6 +68,10 @@ metric_set! {
     pub(super) struct VoteMetrics ["policy", "sampled", "decision"];
     /// Number of traces by the vote of each policy, which need not be the final decision.
     traces: Counter = "otelcol_processor_tail_sampling_count_traces_sampled", "{trace}";
+    /// Number of spans by the vote of each policy about their trace.
+    spans: Counter = "otelcol_processor_tail_sampling_count_spans_sampled", "{span}";
+    /// Number of bytes of spans by the vote of each policy about their trace, as they came, without resources and scopes.
+    bytes: Counter = "otelcol_processor_tail_sampling_count_bytes_sampled", "By";
 }
 
 metric_set! {
@@ -72,6 +81,48 @@ metric_set! {
     executions: Counter = "otelcol_processor_tail_sampling_sampling_policy_execution_count", "{execution}";
     /// Time that the policy took for that, in microseconds.
     time: Counter = "otelcol_processor_tail_sampling_sampling_policy_execution_time_sum", "us";
+    /// Number of traces that the policy failed on; they were judged without it.
+    errors: Counter = "otelcol_processor_tail_sampling_policy_errors", "{error}";
+}
+
+metric_set! {
+    /// What would be lost without a policy.
+    pub(super) struct ExclusiveMetrics ["policy"];
+    /// Number of kept traces that no other policy voted for; not known, and not here, with sample_on_first_match.
+    traces: Counter = "otelcol_processor_tail_sampling_exclusive_traces", "{trace}";
+    /// Number of spans of kept traces that no other policy voted for; see exclusive_traces.
+    spans: Counter = "otelcol_processor_tail_sampling_exclusive_spans", "{span}";
+    /// Number of bytes of spans of kept traces that no other policy voted for, as they came, without resources and scopes.
+    bytes: Counter = "otelcol_processor_tail_sampling_exclusive_bytes", "By";
+}
+
+metric_set! {
+    /// Decisions of a processor in dry run.
+    pub(super) struct DryRunGlobalMetrics ["sampled", "decision"];
+    /// Number of traces by what would be decided about them if the processor were not in dry run.
+    traces: Counter = "otelcol_processor_tail_sampling_dry_run_global_traces", "{trace}";
+}
+
+metric_set! {
+    /// Votes of policies in dry run.
+    pub(super) struct DryRunVoteMetrics ["policy", "sampled", "decision"];
+    /// Number of traces by the vote of each policy in dry run.
+    traces: Counter = "otelcol_processor_tail_sampling_dry_run_traces", "{trace}";
+    /// Number of spans by the vote of each policy in dry run about their trace.
+    spans: Counter = "otelcol_processor_tail_sampling_dry_run_spans", "{span}";
+    /// Number of bytes of spans by the vote of each policy in dry run about their trace, as they came, without resources and scopes.
+    bytes: Counter = "otelcol_processor_tail_sampling_dry_run_bytes", "By";
+}
+
+metric_set! {
+    /// What would be otherwise with a policy that is in dry run.
+    pub(super) struct DryRunChangeMetrics ["policy"];
+    /// Number of traces that would be decided otherwise if the policy were not in dry run.
+    traces: Counter = "otelcol_processor_tail_sampling_dry_run_changed_traces", "{trace}";
+    /// Number of spans of traces that would be decided otherwise if the policy were not in dry run.
+    spans: Counter = "otelcol_processor_tail_sampling_dry_run_changed_spans", "{span}";
+    /// Number of bytes of spans of traces that would be decided otherwise if the policy were not in dry run, as they came, without resources and scopes.
+    bytes: Counter = "otelcol_processor_tail_sampling_dry_run_changed_bytes", "By";
 }
 
 metric_set! {
@@ -114,7 +165,80 @@ pub(super) struct Handles {
     late: Pair<CacheMetrics>,
     sampled_out: [SampledOutMetrics; 3],
     early: [EarlyMetrics; 3],
-    policies: Vec<([VoteMetrics; 3], PolicyMetrics)>,
+    /// Only of a processor in dry run.
+    rehearsed: Option<[DryRunGlobalMetrics; 3]>,
+    policies: Vec<PolicyHandles>,
+}
+
+/// Where one policy is counted.
+struct PolicyHandles {
+    votes: [AmountHandles; 3],
+    /// What is [alone](PolicyTally::alone), where that is known.
+    alone: Option<AmountHandles>,
+    work: PolicyMetrics,
+}
+
+/// Where an [`Amount`] is counted.
+struct AmountHandles {
+    traces: Counter,
+    spans: Counter,
+    bytes: Counter,
+}
+
+/// Handles of a set that counts amounts.
+macro_rules! amount_handles {
+    ($set:ident, $labels:expr) => {{
+        let $set { traces, spans, bytes } = $set::new($labels);
+        AmountHandles { traces, spans, bytes }
+    }};
+}
+
+impl AmountHandles {
+    fn add(&self, amount: Amount) {
+        self.traces.increment(amount.traces);
+        self.spans.increment(amount.spans);
+        self.bytes.increment(amount.bytes);
+    }
+}
+
+impl PolicyHandles {
+    /// `policy` is the value of the label.
+    fn new(policy: &str, standing: Standing) -> Self {
+        let label = ("policy", policy);
+        let votes = Decision::ALL.map(|decision| {
+            let [sampled, decision] = decision_labels(decision);
+            let labels = [label, sampled, decision];
+            match standing {
+                Standing::DryRun => amount_handles!(DryRunVoteMetrics, &labels),
+                Standing::Applied | Standing::FirstMatch => amount_handles!(VoteMetrics, &labels),
+            }
+        });
+        let alone = match standing {
+            Standing::Applied => Some(amount_handles!(ExclusiveMetrics, &[label])),
+            Standing::DryRun => Some(amount_handles!(DryRunChangeMetrics, &[label])),
+            Standing::FirstMatch => None,
+        };
+        Self { votes, alone, work: PolicyMetrics::new(&[label]) }
+    }
+
+    fn add(&self, tally: &PolicyTally) {
+        for (handles, amount) in self.votes.iter().zip(tally.votes) {
+            handles.add(amount);
+        }
+        if let Some(alone) = &self.alone {
+            alone.add(tally.alone);
+        }
+        let votes: u64 = tally.votes.iter().map(|amount| amount.traces).sum();
+        self.work.executions.increment(votes + tally.errors);
+        self.work.errors.increment(tally.errors);
+        self.work.time.increment(u64::try_from(tally.time.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+/// The labels `sampled` and `decision`.
+fn decision_labels(decision: Decision) -> [(&'static str, &'static str); 2] {
+    let sampled = if decision == Decision::Sampled { "true" } else { "false" };
+    [("sampled", sampled), ("decision", decision.label())]
 }
 
 /// Handles for sampled and for not sampled.
@@ -124,23 +248,14 @@ struct Pair<M> {
 }
 
 impl Handles {
-    /// Resolves the handles. `policies` are the values of the `policy` label, in order.
-    pub(super) fn new(policies: impl Iterator<Item = String>) -> Self {
-        let labels = |decision: Decision| {
-            let sampled = if decision == Decision::Sampled { "true" } else { "false" };
-            [("sampled", sampled), ("decision", decision.label())]
-        };
-        let votes = |policy: &str| {
-            Decision::ALL.map(|decision| {
-                let [sampled, decision] = labels(decision);
-                VoteMetrics::new(&[("policy", policy), sampled, decision])
-            })
-        };
+    /// Resolves the handles. `policies` are the values of the `policy` label, in the order of the
+    /// tallies; `dry_run` is of the processor as a whole.
+    pub(super) fn new(policies: impl Iterator<Item = (String, Standing)>, dry_run: bool) -> Self {
         Self {
             metrics: Metrics::new(&[]),
             lost_rejected: LostMetrics::new(&[("reason", "rejected")]),
             lost_shutdown: LostMetrics::new(&[("reason", "shutdown")]),
-            decisions: Decision::ALL.map(|decision| GlobalMetrics::new(&labels(decision))),
+            decisions: Decision::ALL.map(|decision| GlobalMetrics::new(&decision_labels(decision))),
             late: Pair {
                 sampled: CacheMetrics::new(&[("sampled", "true")]),
                 not_sampled: CacheMetrics::new(&[("sampled", "false")]),
@@ -149,8 +264,11 @@ impl Handles {
                 .map(|reason| SampledOutMetrics::new(&[("reason", reason)])),
             early: ["num_traces", "bytes", "shutdown"]
                 .map(|reason| EarlyMetrics::new(&[("reason", reason)])),
+            rehearsed: dry_run.then(|| {
+                Decision::ALL.map(|decision| DryRunGlobalMetrics::new(&decision_labels(decision)))
+            }),
             policies: policies
-                .map(|policy| (votes(&policy), PolicyMetrics::new(&[("policy", &policy)])))
+                .map(|(policy, standing)| PolicyHandles::new(&policy, standing))
                 .collect(),
         }
     }
@@ -183,25 +301,16 @@ impl Handles {
             metrics.removal_age.record_many(seconds as f64, count);
         }
         for (handles, tally) in self.policies.iter().zip(&tally.policies) {
-            self.publish_policy(handles, tally);
+            handles.add(tally);
+            metrics.evaluation_errors.increment(tally.errors);
+        }
+        for (handle, traces) in self.rehearsed.iter().flatten().zip(tally.rehearsed) {
+            handle.traces.increment(traces);
         }
         // Shards share the gauges, so each moves them by what changed.
         metrics.traces.increment(held.traces as f64 - published.traces as f64);
         metrics.held_spans.increment(held.spans as f64 - published.spans as f64);
         metrics.held_bytes.increment(held.bytes as f64 - published.bytes as f64);
         *published = held;
-    }
-
-    fn publish_policy(
-        &self,
-        (votes, work): &([VoteMetrics; 3], PolicyMetrics),
-        tally: &PolicyTally,
-    ) {
-        for (handle, traces) in votes.iter().zip(tally.votes) {
-            handle.traces.increment(traces);
-        }
-        work.executions.increment(tally.votes.iter().sum::<u64>() + tally.errors);
-        work.time.increment(u64::try_from(tally.time.as_micros()).unwrap_or(u64::MAX));
-        self.metrics.evaluation_errors.increment(tally.errors);
     }
 }

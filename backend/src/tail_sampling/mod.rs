@@ -98,7 +98,10 @@ impl TailSampling {
         };
         let common = Arc::new(Common {
             id: ctx.id.to_string(),
-            handles: Handles::new(policies.names().map(label)),
+            handles: Handles::new(
+                policies.standings().map(|(policy, standing)| (label(policy), standing)),
+                config.dry_run,
+            ),
             policies,
             losses: Arc::clone(&ctx.losses),
             drop_pending: config.drop_pending_traces_on_shutdown,
@@ -168,6 +171,7 @@ fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
         max_bytes: max_bytes.div_ceil(shards),
         sampled_cache: cache.sampled_cache_size.div_ceil(shards),
         not_sampled_cache: cache.non_sampled_cache_size.div_ceil(shards),
+        dry_run: config.dry_run,
         segment_bytes: SEGMENT_BYTES,
         request: REQUEST,
     }

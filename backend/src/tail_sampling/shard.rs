@@ -42,6 +42,8 @@ pub(super) struct Settings {
     pub(super) sampled_cache: usize,
     /// Other traces that are remembered.
     pub(super) not_sampled_cache: usize,
+    /// Whether the policies' decisions are counted and everything is kept.
+    pub(super) dry_run: bool,
     /// Bytes of a segment.
     pub(super) segment_bytes: usize,
     /// How large an outgoing request becomes.
@@ -255,7 +257,11 @@ impl Shard {
         }
         let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
         let judged = due.len();
-        for (trace, verdict) in due.into_iter().zip(verdicts) {
+        for (trace, mut verdict) in due.into_iter().zip(verdicts) {
+            if self.settings.dry_run {
+                self.tally.rehearsed[verdict.decision as usize] += 1;
+                verdict = Verdict::DRY_RUN;
+            }
             self.settle(&trace, verdict, now);
         }
         judged

@@ -116,17 +116,20 @@ impl ShardTask {
 
     /// Judges what is due and sends it off, a slice at a time.
     async fn judge(&mut self, take: Take, accounts: &mut Accounts) {
+        let mut took = Duration::ZERO;
         loop {
             let begun = clock::now();
             let judged = self.shard.judge(begun, SLICE, clock::now);
             if judged == 0 {
                 break;
             }
-            let took = clock::now().saturating_duration_since(begun);
-            let latency = &self.common.handles.metrics.timer_latency;
-            latency.record(took.as_secs_f64() * 1000.0);
+            took += clock::now().saturating_duration_since(begun);
             self.send(Take::Full, accounts).await;
             tokio::task::yield_now().await;
+        }
+        if !took.is_zero() {
+            let latency = &self.common.handles.metrics.timer_latency;
+            latency.record(took.as_secs_f64() * 1000.0);
         }
         self.send(take, accounts).await;
     }

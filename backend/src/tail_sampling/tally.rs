@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::evaluate::PolicyTally;
+use super::trace::Trace;
 
 /// What happened in a shard since its tally was last taken.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub(super) struct Tally {
     pub(super) late_ages: Ages,
     /// Seconds from arrival to decision, for each trace.
     pub(super) removal_ages: Ages,
+    /// What the policies would have decided, in that order, if they are all in dry run.
+    pub(super) rehearsed: [u64; 3],
     /// Per policy.
     pub(super) policies: Vec<PolicyTally>,
 }
@@ -42,6 +44,40 @@ pub(super) struct EarlyTally {
     pub(super) bytes: u64,
     /// Because the process stops.
     pub(super) shutdown: u64,
+}
+
+/// What a policy did since this was last looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PolicyTally {
+    /// Traces by what it wanted done, in the order of [`Decision::ALL`](super::policy::Decision::ALL).
+    pub(super) votes: [Amount; 3],
+    /// Traces it failed on; they were judged without it.
+    pub(super) errors: u64,
+    /// Traces that only this policy kept; for one in dry run, those that would have been decided
+    /// otherwise with it.
+    pub(super) alone: Amount,
+    /// Time it took.
+    pub(super) time: Duration,
+}
+
+/// How much some traces are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    /// Traces.
+    pub(super) traces: u64,
+    /// Their spans.
+    pub(super) spans: u64,
+    /// The bytes of these.
+    pub(super) bytes: u64,
+}
+
+impl Amount {
+    /// Adds a trace.
+    pub(super) fn add(&mut self, trace: &Trace) {
+        self.traces += 1;
+        self.spans += u64::from(trace.summary.spans);
+        self.bytes += trace.summary.bytes;
+    }
 }
 
 /// Whole seconds with how often each occurred; few differ between two looks.

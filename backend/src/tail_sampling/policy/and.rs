@@ -24,7 +24,7 @@ impl PolicyConfig for AndConfig {
             problems.report(&at, "must not be empty, or every trace would be kept");
         }
         for (index, policy) in self.and_sub_policy.iter().enumerate() {
-            policy.validate(&at.index(index), problems);
+            policy.validate_part(&at.index(index), problems);
         }
     }
 

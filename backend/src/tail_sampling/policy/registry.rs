@@ -60,6 +60,8 @@ impl PolicyType {
 pub(in crate::tail_sampling) struct NamedPolicy {
     /// The name, for metrics; sub-policies need none.
     pub(in crate::tail_sampling) name: String,
+    /// Ours: whether its votes are counted and change nothing. Only for whole policies.
+    pub(in crate::tail_sampling) dry_run: bool,
     type_name: &'static str,
     config: Arc<dyn AnyPolicyConfig>,
 }
@@ -68,6 +70,14 @@ impl NamedPolicy {
     /// Reports everything that is wrong with the policy's own block.
     pub(in crate::tail_sampling) fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         self.config.validate(&at.key(self.type_name), problems);
+    }
+
+    /// Reports everything that is wrong with it as a part of another policy.
+    pub(super) fn validate_part(&self, at: &Path<'_>, problems: &mut Problems) {
+        if self.dry_run {
+            problems.report(&at.key("dry_run"), "is only for whole policies, not for their parts");
+        }
+        self.validate(at, problems);
     }
 
     /// How many marks it and its sub-policies leave.
@@ -104,13 +114,19 @@ impl Decode for NamedPolicy {
             Some(name) if !name.is_null() => String::decode(name, &at.key("name"), problems)?,
             _ => String::new(),
         };
+        let dry_run = match node.get("dry_run") {
+            Some(dry_run) if !dry_run.is_null() => {
+                bool::decode(dry_run, &at.key("dry_run"), problems)?
+            }
+            _ => false,
+        };
         let policy = decode_type(node, at, problems)?;
         let block = node.get(policy.name).cloned().unwrap_or_else(|| Node::new(Data::Null));
         let before = problems.errors().len();
         report_other_keys(node, policy.name, at, problems);
         let config = (policy.decode)(&block, &at.key(policy.name), problems)?;
         let type_name = policy.name;
-        (problems.errors().len() == before).then_some(Self { name, type_name, config })
+        (problems.errors().len() == before).then_some(Self { name, dry_run, type_name, config })
     }
 }
 
@@ -137,7 +153,7 @@ fn decode_type(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<&'
 
 /// Reports the keys of an entry that do not belong to its type.
 fn report_other_keys(node: &Node, type_name: &str, at: &Path<'_>, problems: &mut Problems) {
-    let keys = ["name", "type", type_name];
+    let keys = ["name", "type", type_name, "dry_run"];
     for entry in node.entries().iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
         let message = match (PolicyType::find(&entry.key), nearest(&entry.key, keys)) {
             (Some(_), _) => format!("belongs to another policy type; type is \"{type_name}\""),
@@ -173,6 +189,23 @@ mod tests {
         assert_eq!(
             problems("{name: a, type: latency, latency: {threshold: 5}}"),
             "policies::0::latency::threshold: unknown key, did you mean \"threshold_ms\"?"
+        );
+    }
+
+    #[test]
+    fn only_whole_policies_run_dry() {
+        assert_eq!(problems("{name: a, dry_run: true, type: always_sample}"), "");
+        assert_eq!(
+            problems("{name: a, dry_run: 7, type: always_sample}"),
+            "policies::0::dry_run: expected true or false, got an integer \"7\""
+        );
+        assert_eq!(
+            problems(
+                "{name: a, type: and, and: {and_sub_policy: \
+                 [{type: always_sample, dry_run: true}]}}"
+            ),
+            "policies::0::and::and_sub_policy::0::dry_run: is only for whole policies, not for \
+             their parts"
         );
     }
 }

@@ -106,6 +106,7 @@ impl Run {
             max_bytes: if exact { usize::MAX } else { random.random_range(40_000..400_000) },
             sampled_cache: 100_000,
             not_sampled_cache: 100_000,
+            dry_run: false,
             segment_bytes: random.random_range(256..8192),
             request: RequestSize {
                 spans: random.random_range(1..50),

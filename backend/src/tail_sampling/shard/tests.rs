@@ -15,6 +15,7 @@ fn settings() -> Settings {
         max_bytes: usize::MAX,
         sampled_cache: 1000,
         not_sampled_cache: 1000,
+        dry_run: false,
         segment_bytes: 4096,
         request: RequestSize { spans: 100, bytes: 10_000 },
     }
@@ -262,7 +263,7 @@ fn new_policies_judge_what_waits() {
     assert_eq!(forwarded, [1, 3, 5, 6]);
     let tally = bench.shard.take_tally();
     assert_eq!((tally.received_spans, tally.decisions), (2, [3, 2, 0]));
-    assert_eq!(tally.policies[0].votes, [3, 2, 0]);
+    assert_eq!(tally.policies[0].votes.map(|amount| amount.traces), [3, 2, 0]);
     // What was decided stands.
     bench.shard.set_policies(Arc::new(policies(&[ALL])));
     bench.admit(&[TestSpan::new(2, 7), TestSpan::new(1, 8)]);
@@ -281,4 +282,17 @@ fn showing_a_trace_again_leaves_what_its_arrival_left() {
     let mut trace = shard.traces.remove(0).unwrap();
     show_again(&mut trace, &shard.buffer, &shard.policies);
     assert_eq!((trace.seen, trace.summary), before);
+}
+
+fn in_dry_run_everything_is_kept_and_the_decisions_are_counted() {
+    let mut bench = Bench::new(ERRORS, Settings { dry_run: true, ..settings() });
+    bench.admit(&[failed(1, 1), TestSpan::new(2, 2), TestSpan::new(3, 3)]);
+    bench.pass(WAIT);
+    let mut forwarded = bench.forwarded();
+    forwarded.sort_unstable();
+    assert_eq!(forwarded, [1, 2, 3]);
+    bench.admit(&[TestSpan::new(2, 4)]);
+    assert_eq!(bench.forwarded(), [4], "late spans are kept too");
+    let tally = bench.shard.take_tally();
+    assert_eq!((tally.decisions, tally.rehearsed), ([3, 0, 0], [1, 2, 0]));
 }
