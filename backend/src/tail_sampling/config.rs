@@ -10,7 +10,8 @@ use shared::service::{BuildError, Context, ProcessorConfig};
 use shared::wire::Signal;
 
 use super::TailSampling;
-use super::policy::{NamedPolicy, Seen};
+use super::policy::{Compat, NamedPolicy, Seen};
+use super::tier::TierConfig;
 
 config_struct! {
     /// `tail_sampling`. Source: contrib v0.156 tailsamplingprocessor/config.go.
@@ -36,6 +37,10 @@ config_struct! {
         pub max_buffer_bytes: Option<usize> = None,
         /// Ours: whether the decisions are counted and everything is kept.
         pub dry_run: bool = false,
+        /// Ours: the release of the Collector whose decisions are copied where releases differ.
+        pub compat: Compat = Compat::V0156,
+        /// Ours: the backends that share budgets with `cluster: true`.
+        pub tier: TierConfig = TierConfig::default(),
         /// Whether to wait at `num_traces` instead of judging early; never done here.
         pub block_on_overflow: NotSupported = NotSupported,
         /// Only complete traces are judged here.
@@ -74,6 +79,7 @@ impl ProcessorConfig for TailSamplingConfig {
         if self.max_buffer_bytes == Some(0) {
             problems.report(&at.key("max_buffer_bytes"), "must be above 0");
         }
+        self.tier.validate(&at.key("tier"), problems);
         let at = at.key("policies");
         if self.policies.is_empty() {
             problems.report(&at, "must not be empty, or every trace would be dropped");

@@ -14,9 +14,10 @@ use std::time::Instant;
 use shared::wire::export::{ResourceEntry, ScopeEntry};
 use shared::wire::{Resource, Span};
 
+use super::config::TailSamplingConfig;
 use super::policy::{
-    Branch, Builder, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Threshold,
-    Vote, Watch, Watcher,
+    Branch, Builder, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Terms,
+    Threshold, Vote, Watch, Watcher,
 };
 use super::tally::PolicyTally;
 use super::trace::Trace;
@@ -99,10 +100,10 @@ impl Poll {
 
 impl Policies {
     /// Makes the policies. The configuration must have been validated. Numbers come from `names`.
-    pub(super) fn build(policies: &[NamedPolicy], first_match: bool, names: &mut Names) -> Self {
-        let mut builder = Builder::new(names);
+    pub(super) fn build(config: &TailSamplingConfig, terms: &Terms, names: &mut Names) -> Self {
+        let mut builder = Builder::new(names, terms.clone());
         let (rehearsed, applied): (Vec<_>, Vec<_>) =
-            policies.iter().partition(|policy| policy.dry_run);
+            config.policies.iter().partition(|policy| policy.dry_run);
         let (dropping, keeping): (Vec<_>, Vec<_>) =
             applied.into_iter().partition(|policy| policy.drops());
         let mut build = |policies: &[&NamedPolicy]| -> Vec<Branch> {
@@ -114,6 +115,7 @@ impl Policies {
         let all = rules.iter().chain(&rehearsed);
         let names = all.map(|branch| Arc::clone(names.get(branch.id))).collect();
         let panics = AtomicU64::new(0);
+        let first_match = config.sample_on_first_match;
         Self { rules, rehearsed, names, watchers, note_takers, keys, first_match, panics }
     }
 
@@ -127,6 +129,12 @@ impl Policies {
         let applied = std::iter::repeat_n(applied, rules);
         let standings = applied.chain(std::iter::repeat_n(Standing::DryRun, rehearsed));
         self.names.iter().map(|name| &**name).zip(standings)
+    }
+
+    /// The policies in that order.
+    #[cfg(test)]
+    pub(super) fn rules(&self) -> &[Branch] {
+        &self.rules
     }
 
     /// One tally a policy.

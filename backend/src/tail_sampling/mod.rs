@@ -1,6 +1,6 @@
 //! `tail_sampling`: keeps whole traces until they can be judged, and forwards those worth keeping.
 //!
-//! In reading order: [`config`] and [`policy`] are what a user sets. A [`shard`] is the pure state
+//! In reading order: [`config`], [`policy`] and [`tier`] are what a user sets. A [`shard`] is the pure state
 //! machine, made of the traces that wait ([`trace`]), their spans' bytes in a log ([`buffer`],
 //! [`segments`], [`headers`]), the policies' votes ([`sighting`], [`evaluate`]), the decisions that are
 //! remembered ([`decision_cache`]) and what is on its way out ([`outgoing`]). A [`shard_task`]
@@ -11,6 +11,7 @@
 
 mod config;
 mod policy;
+mod tier;
 
 mod shard;
 
@@ -49,10 +50,11 @@ pub(crate) use metrics::DESCRIPTORS;
 use evaluate::Policies;
 use metrics::Handles;
 use outgoing::RequestSize;
-use policy::Names;
+use policy::{Names, Terms};
 use segments::SEGMENT_BYTES;
 use shard::{Settings, Shard};
 use shard_task::{Common, Message, ShardTask};
+use tier::TierSize;
 
 /// Room in the inbox of a shard, in bytes of batches; a larger batch takes all of it.
 const INBOX_BYTES: usize = 16 << 20;
@@ -90,8 +92,8 @@ impl TailSampling {
     fn start(config: &TailSamplingConfig, ctx: &Context, next: &Next) -> Self {
         let shards = tokio::runtime::Handle::current().metrics().num_workers().max(1);
         let mut names = Names::default();
-        let first_match = config.sample_on_first_match;
-        let policies = Arc::new(Policies::build(&config.policies, first_match, &mut names));
+        let terms = Terms::new(config.compat, TierSize::new(config.tier.size));
+        let policies = Arc::new(Policies::build(config, &terms, &mut names));
         let label = |policy: &str| match &ctx.id.name {
             Some(component) => format!("{component}.{policy}"),
             None => policy.to_owned(),

@@ -23,7 +23,8 @@ pub(super) type TraceId = [u8; 16];
 pub(super) struct Summary {
     /// All zero for a span that has none.
     pub(super) trace_id: TraceId,
-    /// The earliest start; 0 when no span has one.
+    /// The earliest start. As in the Collector a span without one sets this back to 0, and the
+    /// next span's start takes its place.
     pub(super) start_ns: u64,
     /// The latest end; 0 when no span has one.
     pub(super) end_ns: u64,
@@ -36,10 +37,10 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Notes one more span of so many bytes. Timestamps of 0 are unset and tell nothing.
+    /// Notes one more span of so many bytes.
     #[inline]
     pub(super) fn add(&mut self, span: &Span<'_>, bytes: usize) {
-        if span.start_ns != 0 && (self.start_ns == 0 || span.start_ns < self.start_ns) {
+        if self.start_ns == 0 || span.start_ns < self.start_ns {
             self.start_ns = span.start_ns;
         }
         self.end_ns = self.end_ns.max(span.end_ns);

@@ -1,4 +1,4 @@
-use super::super::policy::testing::{named_policies, policies};
+use super::super::policy::testing::policies;
 use super::super::policy::{Ballot, Case, Marks};
 use super::super::tally::Amount;
 use super::*;
@@ -51,7 +51,7 @@ impl Policy for Broken {
 #[test]
 fn a_policy_that_panics_is_counted_and_passed_over() {
     let mut names = Names::default();
-    let mut builder = Builder::new(&mut names);
+    let mut builder = Builder::new(&mut names, Terms::default());
     let broken = builder.branch("broken", |builder| builder.policy(Broken));
     let watch = builder.finish();
     let mut policies = policies(&[ALL]);
@@ -137,8 +137,7 @@ fn a_policy_in_dry_run_votes_on_everything_and_changes_nothing() {
 #[test]
 fn a_policy_in_dry_run_is_asked_behind_a_first_match_too() {
     let rehearsed = in_dry_run(OTHERS);
-    let entries = named_policies(&[&rehearsed, ALL]);
-    let policies = Policies::build(&entries, true, &mut Names::default());
+    let policies = Policies { first_match: true, ..policies(&[&rehearsed, ALL]) };
     let standings: Vec<_> = policies.standings().collect();
     assert_eq!(standings, [("all", Standing::FirstMatch), ("others", Standing::DryRun)]);
     assert_eq!(alone(&policies)[1], ("others", amount(&[])), "all are kept anyway");

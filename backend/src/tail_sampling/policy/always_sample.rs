@@ -12,6 +12,10 @@ config_struct! {
 impl PolicyConfig for AlwaysSampleConfig {
     const TYPE: &'static str = "always_sample";
 
+    fn keeps_everything(&self) -> bool {
+        true
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         builder.policy(AlwaysSample)
     }

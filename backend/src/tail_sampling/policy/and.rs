@@ -3,6 +3,7 @@
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
+use super::parts::{Shape, validate_parts};
 use super::{
     Ballot, Branch, Builder, Case, Decision, NamedPolicy, PolicyConfig, Rule, Threshold, Vote,
 };
@@ -17,33 +18,46 @@ config_struct! {
 
 impl PolicyConfig for AndConfig {
     const TYPE: &'static str = "and";
+    const SHAPE: Shape = Shape::And;
 
     fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         let at = at.key("and_sub_policy");
         if self.and_sub_policy.is_empty() {
             problems.report(&at, "must not be empty, or every trace would be kept");
         }
-        for (index, policy) in self.and_sub_policy.iter().enumerate() {
-            policy.validate_part(&at.index(index), problems);
-        }
+        validate_parts((Self::TYPE, Self::SHAPE), &self.and_sub_policy, &at, problems);
     }
 
-    fn marks(&self) -> usize {
-        self.and_sub_policy.iter().map(NamedPolicy::marks).sum()
+    fn parts(&self) -> &[NamedPolicy] {
+        &self.and_sub_policy
+    }
+
+    fn keeps_everything(&self) -> bool {
+        self.and_sub_policy.iter().all(NamedPolicy::keeps_everything)
     }
 
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
-        Box::new(And(self.and_sub_policy.iter().map(|policy| policy.build(builder)).collect()))
+        Box::new(All::of(&self.and_sub_policy, Decision::Sampled, builder))
     }
 }
 
-struct And(Vec<Branch>);
+/// Policies that must all want a trace.
+pub(super) struct All {
+    branches: Vec<Branch>,
+    /// What follows if they do.
+    then: Decision,
+}
 
-impl And {
+impl All {
+    /// `then` follows if all of `parts` want a trace.
+    pub(super) fn of(parts: &[NamedPolicy], then: Decision, builder: &mut Builder<'_>) -> Self {
+        Self { branches: parts.iter().map(|policy| policy.build(builder)).collect(), then }
+    }
+
     /// In order, and no further than needed: a later policy may count what it keeps.
     fn ask(&self, vote: impl Fn(&dyn Rule) -> Ballot) -> Ballot {
         let mut threshold = Threshold::NONE;
-        for branch in &self.0 {
+        for branch in &self.branches {
             let vote = vote(branch.rule.as_ref())?;
             if vote.decision != Decision::Sampled {
                 return Ok(Vote::of(Decision::NotSampled));
@@ -51,11 +65,11 @@ impl And {
             // All had to be passed, so the hardest counts.
             threshold = threshold.max(vote.threshold);
         }
-        Ok(Vote { threshold, ..Vote::of(Decision::Sampled) })
+        Ok(Vote { threshold, ..Vote::of(self.then) })
     }
 }
 
-impl Rule for And {
+impl Rule for All {
     fn evaluate(&self, case: &Case<'_>) -> Ballot {
         self.ask(|rule| rule.evaluate(case))
     }
@@ -64,32 +78,42 @@ impl Rule for And {
         self.ask(|rule| rule.peek(case))
     }
 
+    /// One policy that is bound to say no is enough, unless one before it may fail or take
+    /// something by then.
     fn foregone(&self, case: &Case<'_>) -> Option<Decision> {
-        // Only as far as all before are certain: one that fails would end the vote.
-        for branch in &self.0 {
-            if branch.rule.foregone(case)? != Decision::Sampled {
-                return Some(Decision::NotSampled);
+        let mut outcome = Some(self.then);
+        for branch in &self.branches {
+            match branch.rule.foregone(case) {
+                Some(Decision::Sampled) => {}
+                Some(Decision::NotSampled | Decision::Dropped) => {
+                    return Some(Decision::NotSampled);
+                }
+                None if branch.rule.is_pure() => outcome = None,
+                None => return None,
             }
         }
-        Some(Decision::Sampled)
+        outcome
+    }
+
+    fn is_pure(&self) -> bool {
+        self.branches.iter().all(|branch| branch.rule.is_pure())
     }
 
     fn branches(&self) -> &[Branch] {
-        &self.0
+        &self.branches
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, problems};
+    use super::super::testing::{Subject, check, problems};
     use super::*;
     use Decision::{NotSampled, Sampled};
 
     const SLOW_ERRORS_OF_CART: &str = "{type: and, and: {and_sub_policy: [\
         {type: status_code, status_code: {status_codes: [ERROR]}}, \
         {name: slow, type: latency, latency: {threshold_ms: 100}}, \
-        {type: and, and: {and_sub_policy: [\
-            {type: string_attribute, string_attribute: {key: service.name, values: [cart]}}]}}]}}";
+        {type: string_attribute, string_attribute: {key: service.name, values: [cart]}}]}}";
 
     #[test]
     fn all_policies_must_agree() {
@@ -102,6 +126,21 @@ mod tests {
     #[test]
     fn different_spans_may_satisfy_them() {
         check(SLOW_ERRORS_OF_CART, "1..2 @service.name=cart; 1..2 error; 1..200", Sampled);
+    }
+
+    #[test]
+    fn one_that_is_bound_to_say_no_decides_early() {
+        let policy = |before: &str| {
+            Subject::new(&format!(
+                "{{type: and, and: {{and_sub_policy: [{before}, \
+                 {{type: probabilistic, probabilistic: {{sampling_percentage: 0}}}}]}}}}"
+            ))
+        };
+        let open = "{type: status_code, status_code: {status_codes: [ERROR]}}";
+        assert_eq!(policy(open).foregone("0..1"), Some(NotSampled));
+        // But what a limiter takes, it must be asked for.
+        let limiter = "{type: rate_limiting, rate_limiting: {spans_per_second: 5}}";
+        assert_eq!(policy(limiter).foregone("0..1"), None);
     }
 
     #[test]

@@ -1,17 +1,25 @@
 //! `latency`: keeps traces by their time from the earliest start to the latest end.
+//!
+//! The Collector asks after each span, in the order of arrival, whether what it has seen so far is
+//! in the range, and keeps the trace as soon as it is. So with an upper bound a trace may be kept
+//! that turns out longer. Source: contrib tailsamplingprocessor/internal/sampling/latency.go.
 
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
-use super::{Ballot, Builder, Case, Decision, Marks, Policy, PolicyConfig, Rule, Vote};
+use super::{
+    Ballot, Builder, Case, Compat, Decision, Marks, Policy, PolicyConfig, Rule, Sight, Vote,
+};
+use crate::tail_sampling::trace::Summary;
 
 config_struct! {
     /// `latency`.
     pub(super) struct LatencyConfig {
-        /// The shortest time kept, in milliseconds; exclusive when there is an upper bound.
-        pub threshold_ms: u64 = 0,
+        /// Longer traces are kept, in milliseconds. Until v0.156 without an upper bound: such that
+        /// are no shorter.
+        pub threshold_ms: i64 = 0,
         /// The longest time kept, in milliseconds, inclusive; 0 is no bound.
-        pub upper_threshold_ms: u64 = 0,
+        pub upper_threshold_ms: i64 = 0,
     }
 }
 
@@ -19,6 +27,9 @@ impl PolicyConfig for LatencyConfig {
     const TYPE: &'static str = "latency";
 
     fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
+        if self.threshold_ms < 0 {
+            problems.report(&at.key("threshold_ms"), "must not be negative");
+        }
         if self.upper_threshold_ms != 0 && self.upper_threshold_ms <= self.threshold_ms {
             problems.report(
                 &at.key("upper_threshold_ms"),
@@ -28,51 +39,60 @@ impl PolicyConfig for LatencyConfig {
                 ),
             );
         }
+        if self.threshold_ms == 0 && self.upper_threshold_ms == 0 {
+            problems.warn(at, "keeps every trace: neither threshold_ms nor an upper bound is set");
+        }
+    }
+
+    fn marks(&self) -> usize {
+        1
+    }
+
+    fn keeps_everything(&self) -> bool {
+        self.threshold_ms == 0 && self.upper_threshold_ms == 0
     }
 
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
-        builder.policy(Latency { lower: self.threshold_ms, upper: self.upper_threshold_ms })
+        let upper = Some(self.upper_threshold_ms).filter(|upper| *upper != 0);
+        let inclusive = upper.is_none() && builder.terms().compat == Compat::V0156;
+        let shortest = self.threshold_ms.saturating_add(i64::from(!inclusive));
+        builder.policy(Latency { shortest, longest: upper.unwrap_or(i64::MAX) })
     }
 }
 
+/// Both bounds are inclusive, in whole milliseconds.
 struct Latency {
-    lower: u64,
-    upper: u64,
+    shortest: i64,
+    longest: i64,
 }
 
 impl Policy for Latency {
-    /// The whole trace counts, where the Collector may stop at a prefix that is within the upper
-    /// bound. Source: contrib v0.156 tailsamplingprocessor/internal/sampling/latency.go.
-    fn evaluate(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
-        let milliseconds = milliseconds(case);
-        Ok(Vote::sampled_if(match self.upper {
-            0 => milliseconds >= self.lower,
-            upper => self.lower < milliseconds && milliseconds <= upper,
-        }))
+    fn marks(&self) -> u8 {
+        1
     }
 
-    /// More spans only make a trace longer.
-    fn foregone(&self, _marks: Marks, case: &Case<'_>) -> Option<Decision> {
-        let milliseconds = milliseconds(case);
-        match self.upper {
-            0 if milliseconds >= self.lower => Some(Decision::Sampled),
-            upper if upper > 0 && milliseconds > upper => Some(Decision::NotSampled),
-            _ => None,
-        }
+    fn observe(&self, sight: &Sight<'_>) -> Marks {
+        Marks::seen_if((self.shortest..=self.longest).contains(&milliseconds(sight.summary)))
+    }
+
+    fn evaluate(&self, marks: Marks, _case: &Case<'_>) -> Ballot {
+        Ok(Vote::sampled_if(!marks.is_none()))
+    }
+
+    fn foregone(&self, marks: Marks, _case: &Case<'_>) -> Option<Decision> {
+        (!marks.is_none()).then_some(Decision::Sampled)
     }
 }
 
-/// From the earliest start to the latest end.
-fn milliseconds(case: &Case<'_>) -> u64 {
-    match case.summary.start_ns {
-        0 => 0,
-        start => case.summary.end_ns.saturating_sub(start) / 1_000_000,
-    }
+/// From the earliest start to the latest end, cut to whole milliseconds towards zero.
+fn milliseconds(summary: &Summary) -> i64 {
+    let (start, end) = (summary.start_ns.cast_signed(), summary.end_ns.cast_signed());
+    end.saturating_sub(start) / 1_000_000
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, problems};
+    use super::super::testing::{check, check_all, problems};
     use super::*;
     use Decision::{NotSampled, Sampled};
 
@@ -93,18 +113,32 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_trace_counts_in_any_order() {
-        let config = "{type: latency, latency: {threshold_ms: 100, upper_threshold_ms: 200}}";
-        check(config, "1..151; 140..400", NotSampled);
-        check(config, "140..400; 1..151", NotSampled);
-        check(config, "140..150; 1..10", Sampled);
+    fn since_v0_157_the_threshold_is_exclusive_in_any_case() {
+        let check = |trace, expected| {
+            let policy = "{type: latency, latency: {threshold_ms: 100}}";
+            check_all("compat: latest\n", &[policy], trace, expected);
+        };
+        check("1..101", NotSampled);
+        check("1..102", Sampled);
     }
 
     #[test]
-    fn a_start_that_is_not_set_tells_nothing() {
+    fn what_has_arrived_is_asked_about_after_each_span() {
+        let config = "{type: latency, latency: {threshold_ms: 100, upper_threshold_ms: 200}}";
+        check(config, "1..151; 140..400", Sampled);
+        check(config, "140..400; 1..151", NotSampled);
+        check(config, "140..150; 1..10", Sampled);
+        let config = "{type: latency, latency: {threshold_ms: 300}}";
+        check(config, "1..151; 140..400", Sampled);
+        check(config, "140..400; 1..151", Sampled);
+    }
+
+    #[test]
+    fn a_start_that_is_not_set_is_1970_until_the_next_span() {
         let config = "{type: latency, latency: {threshold_ms: 100}}";
-        check(config, "0..101; 50..60", NotSampled);
-        check(config, "0..500", NotSampled);
+        check(config, "0..101; 50..60", Sampled);
+        check(config, "0..99; 50..130", NotSampled);
+        check(config, "10..20; 0..50; 70..115", NotSampled);
         check(config, "50..40", NotSampled);
     }
 

@@ -11,23 +11,37 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shared::config::{Decode, Path, Problems};
+use shared::config::{Decode, Fields, Path, Problems};
 use shared::wire::Resource;
 
 use super::trace::Summary;
 
 mod marks;
 mod notes;
+mod parts;
 mod registry;
 mod sight;
+mod terms;
+mod token_bucket;
 mod vote;
 
 mod always_sample;
-mod and;
+mod boolean_attribute;
 mod latency;
+mod numeric_attribute;
 mod probabilistic;
+mod span_count;
 mod status_code;
 mod string_attribute;
+mod trace_flags;
+
+mod bytes_limiting;
+mod rate_limiting;
+
+mod and;
+mod drop;
+mod not;
+
 #[cfg(test)]
 pub(super) mod testing;
 
@@ -35,18 +49,28 @@ pub(super) use marks::{Marks, Place, Seen};
 pub(super) use notes::Notes;
 pub(super) use registry::NamedPolicy;
 pub(super) use sight::{KeyId, Keys, Sight};
+pub(super) use terms::{Compat, Terms};
 pub(super) use vote::{Ballot, Decision, Failed, Names, RuleId, Threshold, Vote};
 
+use parts::Shape;
 use registry::PolicyType;
 
 /// Every type of policy. A new one is one line.
 const POLICIES: &[PolicyType] = &[
     PolicyType::of::<always_sample::AlwaysSampleConfig>(),
     PolicyType::of::<and::AndConfig>(),
+    PolicyType::of::<boolean_attribute::BooleanAttributeConfig>(),
+    PolicyType::of::<bytes_limiting::BytesLimitingConfig>(),
+    PolicyType::of::<drop::DropConfig>(),
     PolicyType::of::<latency::LatencyConfig>(),
+    PolicyType::of::<not::NotConfig>(),
+    PolicyType::of::<numeric_attribute::NumericAttributeConfig>(),
     PolicyType::of::<probabilistic::ProbabilisticConfig>(),
+    PolicyType::of::<rate_limiting::RateLimitingConfig>(),
+    PolicyType::of::<span_count::SpanCountConfig>(),
     PolicyType::of::<status_code::StatusCodeConfig>(),
     PolicyType::of::<string_attribute::StringAttributeConfig>(),
+    PolicyType::of::<trace_flags::TraceFlagsConfig>(),
 ];
 
 /// One way to decide. It serves all shards at once, so any state is atomic or under a lock that is
@@ -100,6 +124,12 @@ pub(super) trait Policy: Send + Sync {
     fn foregone(&self, _marks: Marks, _case: &Case<'_>) -> Option<Decision> {
         None
     }
+
+    /// Whether asking it takes nothing, counts nothing and cannot fail, so that it may as well not
+    /// be asked.
+    fn is_pure(&self) -> bool {
+        true
+    }
 }
 
 /// All that policies may decide from.
@@ -132,6 +162,9 @@ pub(super) trait Rule: Send + Sync {
     /// See [`Policy::foregone`].
     fn foregone(&self, case: &Case<'_>) -> Option<Decision>;
 
+    /// See [`Policy::is_pure`].
+    fn is_pure(&self) -> bool;
+
     /// The rules that this one asks, in order.
     fn branches(&self) -> &[Branch] {
         &[]
@@ -154,6 +187,7 @@ pub(super) struct Builder<'a> {
     marks: usize,
     note_fields: u16,
     names: &'a mut Names,
+    terms: Terms,
     /// Path of the policy that is being built.
     path: Vec<String>,
 }
@@ -180,10 +214,22 @@ pub(super) struct Watch {
 
 impl<'a> Builder<'a> {
     /// Numbers come from `names`.
-    pub(super) fn new(names: &'a mut Names) -> Self {
-        let (watchers, note_takers) = (Vec::new(), Vec::new());
-        let keys = Keys::default();
-        Self { watchers, note_takers, keys, marks: 0, note_fields: 0, names, path: Vec::new() }
+    pub(super) fn new(names: &'a mut Names, terms: Terms) -> Self {
+        Self {
+            watchers: Vec::new(),
+            note_takers: Vec::new(),
+            keys: Keys::default(),
+            marks: 0,
+            note_fields: 0,
+            names,
+            terms,
+            path: Vec::new(),
+        }
+    }
+
+    /// On what terms the policies decide.
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// The number of an attribute's key, for [`Sight::attribute`].
@@ -253,23 +299,40 @@ impl Rule for Single {
     fn foregone(&self, case: &Case<'_>) -> Option<Decision> {
         self.policy.foregone(case.seen.get(self.place), case)
     }
+
+    fn is_pure(&self) -> bool {
+        self.policy.is_pure()
+    }
 }
 
 /// The section of a policy type: the block that is named as the type.
-pub(super) trait PolicyConfig:
-    Decode + Default + fmt::Debug + Send + Sync + 'static
-{
+pub(super) trait PolicyConfig: Decode + Fields + fmt::Debug + Send + Sync + 'static {
     /// Type as configured.
     const TYPE: &'static str;
-    /// Whether it drops traces, and so is asked first.
-    const DROPS: bool = false;
+    /// What it may stand in, and what in it. One that drops is asked first.
+    const SHAPE: Shape = Shape::Simple;
 
     /// Reports everything that is wrong.
     fn validate(&self, _at: &Path<'_>, _problems: &mut Problems) {}
 
+    /// Its sub-policies.
+    fn parts(&self) -> &[NamedPolicy] {
+        &[]
+    }
+
     /// How many marks its policies leave.
     fn marks(&self) -> usize {
-        0
+        self.parts().iter().map(NamedPolicy::marks).sum()
+    }
+
+    /// Whether it plainly keeps every trace; for warnings only.
+    fn keeps_everything(&self) -> bool {
+        false
+    }
+
+    /// Whether it has a limited amount to give.
+    fn has_budget(&self) -> bool {
+        self.parts().iter().any(NamedPolicy::has_budget)
     }
 
     /// Makes the rule. Only called when nothing was reported.

@@ -33,6 +33,10 @@ impl PolicyConfig for ProbabilisticConfig {
         }
     }
 
+    fn keeps_everything(&self) -> bool {
+        self.sampling_percentage >= 100.0
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let salt = match self.hash_salt.as_str() {
             "" => DEFAULT_SALT,

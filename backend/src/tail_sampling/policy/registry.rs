@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use shared::config::{Data, Decode, Node, Path, Problems, expected, nearest};
 
+use super::parts::Shape;
 use super::{Branch, Builder, POLICIES, PolicyConfig, Rule};
 
 /// A [`PolicyConfig`] of any type.
 trait AnyPolicyConfig: fmt::Debug + Send + Sync {
     fn validate(&self, at: &Path<'_>, problems: &mut Problems);
+    fn shape(&self) -> Shape;
+    fn parts(&self) -> &[NamedPolicy];
     fn marks(&self) -> usize;
-    fn drops(&self) -> bool;
+    fn keeps_everything(&self) -> bool;
+    fn has_budget(&self) -> bool;
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule>;
 }
 
@@ -19,11 +23,20 @@ impl<C: PolicyConfig> AnyPolicyConfig for C {
     fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         PolicyConfig::validate(self, at, problems);
     }
+    fn shape(&self) -> Shape {
+        C::SHAPE
+    }
+    fn parts(&self) -> &[NamedPolicy] {
+        PolicyConfig::parts(self)
+    }
     fn marks(&self) -> usize {
         PolicyConfig::marks(self)
     }
-    fn drops(&self) -> bool {
-        C::DROPS
+    fn keeps_everything(&self) -> bool {
+        PolicyConfig::keeps_everything(self)
+    }
+    fn has_budget(&self) -> bool {
+        PolicyConfig::has_budget(self)
     }
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         PolicyConfig::build(self, builder)
@@ -34,6 +47,7 @@ impl<C: PolicyConfig> AnyPolicyConfig for C {
 pub(super) struct PolicyType {
     name: &'static str,
     decode: fn(&Node, &Path<'_>, &mut Problems) -> Option<Arc<dyn AnyPolicyConfig>>,
+    keys: fn(&mut Vec<&'static str>),
 }
 
 impl PolicyType {
@@ -47,6 +61,7 @@ impl PolicyType {
                 };
                 Some(Arc::new(config))
             },
+            keys: C::keys,
         }
     }
 
@@ -87,7 +102,27 @@ impl NamedPolicy {
 
     /// Whether it is asked before those that keep.
     pub(in crate::tail_sampling) fn drops(&self) -> bool {
-        self.config.drops()
+        self.shape() == Shape::Drop
+    }
+
+    /// What it may stand in.
+    pub(super) fn shape(&self) -> Shape {
+        self.config.shape()
+    }
+
+    /// Its sub-policies.
+    pub(in crate::tail_sampling) fn parts(&self) -> &[NamedPolicy] {
+        self.config.parts()
+    }
+
+    /// Whether it plainly keeps every trace.
+    pub(in crate::tail_sampling) fn keeps_everything(&self) -> bool {
+        self.config.keeps_everything()
+    }
+
+    /// Whether it has a limited amount to give.
+    pub(in crate::tail_sampling) fn has_budget(&self) -> bool {
+        self.config.has_budget()
     }
 
     /// Its type.
@@ -95,13 +130,17 @@ impl NamedPolicy {
         self.type_name
     }
 
-    /// Makes the rule; it is named by its type if it has no name.
-    pub(in crate::tail_sampling) fn build(&self, builder: &mut Builder<'_>) -> Branch {
-        let name = match self.name.as_str() {
+    /// Its name, or its type if it has none.
+    pub(in crate::tail_sampling) fn title(&self) -> &str {
+        match self.name.as_str() {
             "" => self.type_name,
             name => name,
-        };
-        builder.branch(name, |builder| self.config.build(builder))
+        }
+    }
+
+    /// Makes the rule.
+    pub(in crate::tail_sampling) fn build(&self, builder: &mut Builder<'_>) -> Branch {
+        builder.branch(self.title(), |builder| self.config.build(builder))
     }
 }
 
@@ -123,7 +162,7 @@ impl Decode for NamedPolicy {
         let policy = decode_type(node, at, problems)?;
         let block = node.get(policy.name).cloned().unwrap_or_else(|| Node::new(Data::Null));
         let before = problems.errors().len();
-        report_other_keys(node, policy.name, at, problems);
+        report_other_keys(node, policy, at, problems);
         let config = (policy.decode)(&block, &at.key(policy.name), problems)?;
         let type_name = policy.name;
         (problems.errors().len() == before).then_some(Self { name, dry_run, type_name, config })
@@ -152,11 +191,11 @@ fn decode_type(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<&'
 }
 
 /// Reports the keys of an entry that do not belong to its type.
-fn report_other_keys(node: &Node, type_name: &str, at: &Path<'_>, problems: &mut Problems) {
-    let keys = ["name", "type", type_name, "dry_run"];
+fn report_other_keys(node: &Node, policy: &PolicyType, at: &Path<'_>, problems: &mut Problems) {
+    let keys = ["name", "type", policy.name, "dry_run"];
     for entry in node.entries().iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
         let message = match (PolicyType::find(&entry.key), nearest(&entry.key, keys)) {
-            (Some(_), _) => format!("belongs to another policy type; type is \"{type_name}\""),
+            (Some(other), _) => stray_block(node, &entry.value, other, policy),
             (None, Some(near)) => format!("unknown key, did you mean \"{near}\"?"),
             (None, None) => format!("unknown key (valid keys: {})", keys.join(", ")),
         };
@@ -164,17 +203,40 @@ fn report_other_keys(node: &Node, type_name: &str, at: &Path<'_>, problems: &mut
     }
 }
 
+/// What to do about the block of another type: its keys tell whether the block has the wrong name
+/// or the entry the wrong type.
+fn stray_block(entry: &Node, block: &Node, named: &PolicyType, policy: &PolicyType) -> String {
+    let type_name = policy.name;
+    let fits = |policy: &PolicyType| {
+        let mut known = Vec::new();
+        (policy.keys)(&mut known);
+        block.entries().iter().all(|entry| known.contains(&entry.key.as_str()))
+    };
+    let blame = format!("is the block of another policy type; type is \"{type_name}\"");
+    match (entry.get(type_name).is_some(), fits(policy), fits(named)) {
+        (true, ..) => format!("{blame}, whose block is there too"),
+        (false, true, false) => format!("{blame}: call the block {type_name}, whose keys it has"),
+        (false, false, true) => format!("{blame}: set type to \"{}\", or rewrite it", named.name),
+        (false, ..) => {
+            format!("{blame}: call the block {type_name}, or set type to \"{}\"", named.name)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::problems;
+    use super::*;
 
     #[test]
     fn an_unknown_type_names_the_known_ones() {
         assert_eq!(
             problems("{name: a, type: latencies}"),
-            "policies::0::type: unknown policy type \"latencies\", did you mean \"latency\"? \
-             (known policy types: always_sample, and, latency, probabilistic, status_code, \
-             string_attribute)"
+            format!(
+                "policies::0::type: unknown policy type \"latencies\", did you mean \"latency\"? \
+                 (known policy types: {})",
+                POLICIES.iter().map(|policy| policy.name).collect::<Vec<_>>().join(", ")
+            )
         );
         assert!(problems("{name: a}").starts_with("policies::0: type must be set"));
     }
@@ -183,7 +245,8 @@ mod tests {
     fn only_the_block_of_the_type_is_allowed() {
         assert_eq!(
             problems("{name: a, type: always_sample, latency: {threshold_ms: 5}, nmae: b}"),
-            "policies::0::latency: belongs to another policy type; type is \"always_sample\"\n\
+            "policies::0::latency: is the block of another policy type; type is \
+             \"always_sample\": set type to \"latency\", or rewrite it\n\
              policies::0::nmae: unknown key, did you mean \"name\"?"
         );
         assert_eq!(
@@ -206,6 +269,26 @@ mod tests {
             ),
             "policies::0::and::and_sub_policy::0::dry_run: is only for whole policies, not for \
              their parts"
+        );
+    }
+
+    #[test]
+    fn a_block_that_only_has_the_wrong_name_is_told_the_right_one() {
+        assert_eq!(
+            problems("{name: a, type: boolean_attribute, string_attribute: {key: k, value: true}}"),
+            "policies::0::string_attribute: is the block of another policy type; type is \
+             \"boolean_attribute\": call the block boolean_attribute, whose keys it has"
+        );
+        assert_eq!(
+            problems("{name: a, type: boolean_attribute, string_attribute: {key: k}}"),
+            "policies::0::string_attribute: is the block of another policy type; type is \
+             \"boolean_attribute\": call the block boolean_attribute, or set type to \
+             \"string_attribute\""
+        );
+        assert_eq!(
+            problems("{name: a, type: latency, latency: {}, trace_flags: {}}"),
+            "policies::0::trace_flags: is the block of another policy type; type is \"latency\", \
+             whose block is there too"
         );
     }
 }

@@ -1,72 +1,100 @@
 //! A notation for tests of policies.
 //!
 //! A policy is written as in the configuration. A trace is its spans, with semicolons between
-//! them; a span is `start..end` in milliseconds, then any of: `ok` or `error`, `key=text`,
-//! `key=#5` (an integer), and the same with `@` before the key for an attribute of its resource.
+//! them; a span is `start..end` in milliseconds, then any of:
+//!
+//! - `ok` or `error`, `child`, `name:text`, `flags:0x1`, `state:k=v,l=w` (the trace state)
+//! - `key=text`, `key=#5` (an integer), `key=~1.5` (a double), `key=?true` (a boolean)
+//! - the same with `@` before the key for an attribute of its resource
+//! - `event:name`, and `event:name,key=text` with attributes of the event
+
+use std::time::{Duration, Instant};
 
 use shared::config::{Decode, Path, Problems, yaml};
-use shared::wire::{Signal, Writer};
-use shared::{Batch, config_struct};
+use shared::service::ProcessorConfig;
+use shared::wire::{Signal, Span, Writer, export};
+use shared::{Batch, clock};
 
 use super::super::config::TailSamplingConfig;
 use super::super::evaluate::Policies;
-use super::super::trace::{Summary, Trace};
-use super::{Decision, NamedPolicy, Names};
-use shared::service::ProcessorConfig;
+use super::super::tier::TierSize;
+use super::super::trace::Trace;
+use super::terms::Seconds;
+use super::{Ballot, Branch, Compat, Decision, NamedPolicy, Names, Terms};
 
-config_struct! {
-    struct PolicyList {
-        pub policies: Vec<NamedPolicy> = Vec::new(),
-    }
+/// The configuration with these policies and keys of the processor.
+#[track_caller]
+fn config(keys: &str, entries: &[&str]) -> TailSamplingConfig {
+    let text = format!("{keys}policies: [{}]", entries.join(", "));
+    let mut problems = Problems::default();
+    let node = yaml::parse(&text, 0).unwrap();
+    let config = TailSamplingConfig::decode(&node, &Path::ROOT, &mut problems);
+    config.unwrap_or_else(|| panic!("{:?}", problems.errors()))
 }
 
 /// The policies of these entries, ready to be asked.
 #[track_caller]
 pub(in crate::tail_sampling) fn policies(entries: &[&str]) -> Policies {
-    Policies::build(&named_policies(entries), false, &mut Names::default())
+    Policies::build(&config("", entries), &Terms::default(), &mut Names::default())
 }
 
 /// The policies of these entries, as they are configured.
 #[track_caller]
 pub(in crate::tail_sampling) fn named_policies(entries: &[&str]) -> Vec<NamedPolicy> {
-    let text = format!("policies: [{}]", entries.join(", "));
-    let mut problems = Problems::default();
-    let node = yaml::parse(&text, 0).unwrap();
-    let list = PolicyList::decode(&node, &Path::ROOT, &mut problems);
-    list.unwrap_or_else(|| panic!("{:?}", problems.errors())).policies
+    config("", entries).policies
 }
 
 /// Asserts what one policy decides about a trace.
 #[track_caller]
 pub(super) fn check(policy: &str, trace: &str, expected: Decision) {
-    let policies = policies(&[policy]);
-    let mut due = Trace::new([1; 16], shared::clock::now());
+    check_all("", &[policy], trace, expected);
+}
+
+/// Asserts what several policies together decide about a trace. `keys` are lines of the processor's
+/// section.
+#[track_caller]
+pub(super) fn check_all(keys: &str, entries: &[&str], trace: &str, expected: Decision) {
+    let config = config(keys, entries);
+    let terms = Terms::new(config.compat, TierSize::new(config.tier.size));
+    let policies = Policies::build(&config, &terms, &mut Names::default());
+    let due = seen(&policies, trace);
+    let now = clock::now();
+    let verdicts = policies.judge(&[due], now, &mut policies.tallies(), || now);
+    assert_eq!(verdicts[0].decision, expected, "{entries:?} on {trace}");
+}
+
+/// A trace that the policies have seen.
+#[track_caller]
+fn seen(policies: &Policies, trace: &str) -> Trace {
+    let mut seen = Trace::new([1; 16], clock::now());
     for span in trace.split(';') {
-        let batch = request(span);
-        for entry in shared::wire::export::resources(batch.bytes()) {
-            due.seen = due.seen.union(policies.observe_resource(entry.resource()));
-            let resource = entry.resource();
-            for scope in entry.scopes() {
-                for span in scope.records() {
-                    let span = shared::wire::Span::read(span);
-                    due.summary.add(&span, span.raw.len() + 3);
-                    policies.observe(&mut due, &span, (entry, resource, scope));
-                }
+        arrive(policies, &mut seen, span);
+    }
+    seen
+}
+
+/// Another span of it arrives.
+#[track_caller]
+fn arrive(policies: &Policies, trace: &mut Trace, span: &str) {
+    let batch = request(span);
+    for entry in export::resources(batch.bytes()) {
+        trace.seen = trace.seen.union(policies.observe_resource(entry.resource()));
+        for scope in entry.scopes() {
+            for span in scope.records() {
+                let span = Span::read(span);
+                trace.summary.add(&span, span.raw.len() + 3);
+                policies.observe(trace, &span, (entry, entry.resource(), scope));
             }
         }
     }
-    let now = shared::clock::now();
-    let verdicts = policies.judge(&[due], now, &mut policies.tallies(), || now);
-    assert_eq!(verdicts[0].decision, expected, "{policy} on {trace}");
 }
 
 /// What one policy decides about each of these ids: `1` for sampled.
 #[track_caller]
 pub(super) fn check_ids(policy: &str, ids: &[[u8; 16]]) -> String {
     let policies = policies(&[policy]);
-    let now = shared::clock::now();
+    let now = clock::now();
     let due: Vec<Trace> = ids.iter().map(|id| Trace::new(*id, now)).collect();
-    debug_assert!(due.iter().all(|trace| trace.summary.spans == Summary::default().spans));
     let verdicts = policies.judge(&due, now, &mut policies.tallies(), || now);
     verdicts
         .iter()
@@ -74,20 +102,92 @@ pub(super) fn check_ids(policy: &str, ids: &[[u8; 16]]) -> String {
         .collect()
 }
 
+/// A policy that is asked over some time. Its clock stands at the beginning of a second at first.
+pub(super) struct Subject {
+    policies: Policies,
+    names: Names,
+    start: Instant,
+    /// As one of how many backends.
+    pub(super) tier: TierSize,
+}
+
+impl Subject {
+    /// The policy of this entry.
+    #[track_caller]
+    pub(super) fn new(policy: &str) -> Self {
+        let (start, mut names, tier) = (clock::now(), Names::default(), TierSize::default());
+        let seconds = Seconds::since(start, 1_000_000_000_000);
+        let terms = Terms { compat: Compat::V0156, tier: tier.clone(), seconds };
+        let policies = Policies::build(&config("", &[policy]), &terms, &mut names);
+        Self { policies, names, start, tier }
+    }
+
+    fn rule(&self) -> &Branch {
+        &self.policies.rules()[0]
+    }
+
+    /// What it says about a trace after so many milliseconds.
+    #[track_caller]
+    pub(super) fn vote(&self, millis: u64, trace: &str) -> Ballot {
+        let now = self.start + Duration::from_millis(millis);
+        self.rule().rule.evaluate(&seen(&self.policies, trace).case(now))
+    }
+
+    /// Whether it keeps a trace of so many spans after so many milliseconds. It must have said so
+    /// when it was only asked what it would say.
+    #[track_caller]
+    pub(super) fn keeps(&self, millis: u64, spans: usize) -> bool {
+        let mut trace = Trace::new([1; 16], self.start);
+        for _ in 0..spans {
+            arrive(&self.policies, &mut trace, "0..1");
+        }
+        let case = trace.case(self.start + Duration::from_millis(millis));
+        let rule = &self.rule().rule;
+        let peeks = [rule.peek(&case), rule.peek(&case)];
+        let vote = rule.evaluate(&case);
+        assert_eq!(peeks, [vote, vote], "what peek said");
+        vote.unwrap().decision == Decision::Sampled
+    }
+
+    /// Which of its sub-policies decided about a trace.
+    #[track_caller]
+    pub(super) fn decider(&self, millis: u64, trace: &str) -> Option<&str> {
+        let vote = self.vote(millis, trace).unwrap();
+        vote.by.map(|id| &**self.names.get(id))
+    }
+
+    /// What it is bound to decide about a trace of which this has arrived.
+    #[track_caller]
+    pub(super) fn foregone(&self, trace: &str) -> Option<Decision> {
+        self.rule().rule.foregone(&seen(&self.policies, trace).case(self.start))
+    }
+
+    /// Shows it a trace span by span. What it once is bound to decide, it must stay bound to, and
+    /// decide in the end.
+    #[track_caller]
+    pub(super) fn check_foregone(&self, spans: &[String]) {
+        let mut trace = Trace::new([1; 16], self.start);
+        let mut bound = None;
+        for (index, span) in spans.iter().enumerate() {
+            arrive(&self.policies, &mut trace, span);
+            let foregone = self.rule().rule.foregone(&trace.case(self.start));
+            assert!(
+                bound.is_none() || foregone == bound,
+                "{bound:?}, then {foregone:?} at {index}"
+            );
+            bound = foregone;
+        }
+        let vote = self.rule().rule.evaluate(&trace.case(self.start));
+        if let Some(bound) = bound {
+            assert_eq!(vote.map(|vote| vote.decision), Ok(bound));
+        }
+    }
+}
+
 /// A request with the span of this notation; its trace id is all ones.
+#[track_caller]
 fn request(span: &str) -> Batch {
     let tokens: Vec<&str> = span.split_whitespace().collect();
-    let millis = |text: &str| text.parse::<u64>().unwrap() * 1_000_000;
-    let (start, end) = tokens[0].split_once("..").unwrap();
-    let attribute = |writer: &mut Writer, number: u32, token: &str| {
-        let (key, value) = token.split_once('=').unwrap();
-        match value.strip_prefix('#') {
-            Some(integer) => {
-                writer.int_attribute(number, key.as_bytes(), integer.parse().unwrap());
-            }
-            None => writer.string_attribute(number, key.as_bytes(), value.as_bytes()),
-        }
-    };
     let mut writer = Writer::new();
     writer.message(1, |entry| {
         entry.message(1, |resource| {
@@ -95,32 +195,75 @@ fn request(span: &str) -> Batch {
                 attribute(resource, 1, token);
             }
         });
-        entry.message(2, |scope| {
-            scope.message(2, |span| {
-                span.bytes(1, &[1; 16]);
-                span.fixed64(7, millis(start));
-                span.fixed64(8, millis(end));
-                for token in &tokens[1..] {
-                    match *token {
-                        "ok" => span.message(15, |status| status.varint(3, 1)),
-                        "error" => span.message(15, |status| status.varint(3, 2)),
-                        token if token.starts_with('@') => {}
-                        token => attribute(span, 9, token),
-                    }
-                }
-            });
-        });
+        entry.message(2, |scope| scope.message(2, |span| write_span(span, &tokens)));
     });
     Batch::parse(Signal::Traces, writer.into_vec().into()).unwrap()
 }
 
-/// All that is wrong with a configuration of this one policy.
-pub(super) fn problems(policy: &str) -> String {
+#[track_caller]
+fn write_span(span: &mut Writer, tokens: &[&str]) {
+    let millis = |text: &str| text.parse::<u64>().unwrap() * 1_000_000;
+    let (start, end) = tokens[0].split_once("..").unwrap();
+    span.bytes(1, &[1; 16]);
+    span.fixed64(7, millis(start));
+    span.fixed64(8, millis(end));
+    for token in &tokens[1..] {
+        match token.split_once(':') {
+            Some(("name", name)) => span.bytes(5, name.as_bytes()),
+            Some(("state", state)) => span.bytes(3, state.as_bytes()),
+            Some(("flags", flags)) => {
+                let flags = flags.strip_prefix("0x").unwrap();
+                span.fixed32(16, u32::from_str_radix(flags, 16).unwrap());
+            }
+            Some(("event", event)) => span.message(11, |writer| {
+                let mut pieces = event.split(',');
+                writer.bytes(2, pieces.next().unwrap().as_bytes());
+                pieces.for_each(|piece| attribute(writer, 3, piece));
+            }),
+            _ => match *token {
+                "ok" => span.message(15, |status| status.varint(3, 1)),
+                "error" => span.message(15, |status| status.varint(3, 2)),
+                "child" => span.bytes(4, &[5; 8]),
+                token if token.starts_with('@') => {}
+                token => attribute(span, 9, token),
+            },
+        }
+    }
+}
+
+#[track_caller]
+fn attribute(writer: &mut Writer, number: u32, token: &str) {
+    let (key, value) = token.split_once('=').unwrap();
+    let key = key.as_bytes();
+    match value.as_bytes().first() {
+        Some(b'#') => writer.int_attribute(number, key, value[1..].parse().unwrap()),
+        Some(b'?') => writer.bool_attribute(number, key, value[1..].parse().unwrap()),
+        Some(b'~') => {
+            writer.attribute(number, key, |any| any.double(4, value[1..].parse().unwrap()));
+        }
+        _ => writer.string_attribute(number, key, value.as_bytes()),
+    }
+}
+
+fn validated(policy: &str) -> Problems {
     let mut problems = Problems::default();
     let node = yaml::parse(&format!("policies: [{policy}]"), 0).unwrap();
     if let Some(config) = TailSamplingConfig::decode(&node, &Path::ROOT, &mut problems) {
         config.validate(&Path::ROOT, &mut problems);
     }
-    let lines: Vec<String> = problems.errors().iter().map(ToString::to_string).collect();
+    problems
+}
+
+/// All that is wrong with a configuration of this one policy.
+pub(super) fn problems(policy: &str) -> String {
+    let lines: Vec<String> = validated(policy).errors().iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// All that is warned about in a configuration of this one policy.
+pub(super) fn warnings(policies: &str) -> String {
+    let problems = validated(policies);
+    assert!(problems.errors().is_empty(), "{:?}", problems.errors());
+    let lines: Vec<String> = problems.warnings().iter().map(ToString::to_string).collect();
     lines.join("\n")
 }
