@@ -20,6 +20,16 @@ config_struct! {
         pub decision_wait: Duration = Duration::from_secs(30),
         /// If not 0, a trace is judged so long after its root, should that come earlier.
         pub decision_wait_after_root_received: Duration = Duration::ZERO,
+        /// Ours: if not 0, a trace is judged so long after its last span, should that come earlier.
+        pub decision_wait_after_idle: Duration = Duration::ZERO,
+        /// Ours: if not 0, a trace of so many spans is judged at once.
+        pub decision_after_spans: u64 = 0,
+        /// Ours: a trace of so many bytes is judged at once; 0 is never. Default: an eighth of a
+        /// shard's share of `max_buffer_bytes`, so that no trace drives out the others.
+        pub decision_after_bytes: Option<u64> = None,
+        /// If not 0, a trace that grows beyond so many bytes before it is judged is not kept,
+        /// whatever the policies say.
+        pub maximum_trace_size_bytes: u64 = 0,
         /// Traces that wait at most; the oldest is judged before its time when there are more.
         pub num_traces: usize = 50_000,
         /// Accepted for the Collector's sake; tables grow as they need.
@@ -32,7 +42,7 @@ config_struct! {
         pub sample_on_first_match: bool = false,
         /// Whether a stop throws waiting traces away instead of judging what is there of them.
         pub drop_pending_traces_on_shutdown: bool = false,
-        /// Bytes held at most (not in the Collector); the oldest traces are judged before their
+        /// Ours: bytes held at most; the oldest traces are judged before their
         /// time when there are more. Default: half of the memory of the container or machine.
         pub max_buffer_bytes: Option<usize> = None,
         /// Ours: whether the decisions are counted and everything is kept.
@@ -45,8 +55,6 @@ config_struct! {
         pub block_on_overflow: NotSupported = NotSupported,
         /// Only complete traces are judged here.
         pub sampling_strategy: NotSupported = NotSupported,
-        /// The size of one trace is not limited by itself here.
-        pub maximum_trace_size_bytes: NotSupported = NotSupported,
         /// There is one shard a worker thread.
         pub num_shards: NotSupported = NotSupported,
         /// The buffer is in memory.
@@ -80,6 +88,7 @@ impl ProcessorConfig for TailSamplingConfig {
             problems.report(&at.key("max_buffer_bytes"), "must be above 0");
         }
         self.tier.validate(&at.key("tier"), problems);
+        self.warn_of_idle_keys(at, problems);
         let at = at.key("policies");
         if self.policies.is_empty() {
             problems.report(&at, "must not be empty, or every trace would be dropped");
@@ -110,6 +119,34 @@ impl ProcessorConfig for TailSamplingConfig {
     }
 }
 
+impl TailSamplingConfig {
+    /// Settings that never have an effect beside others.
+    fn warn_of_idle_keys(&self, at: &Path<'_>, problems: &mut Problems) {
+        let waits = [
+            ("decision_wait_after_root_received", self.decision_wait_after_root_received),
+            ("decision_wait_after_idle", self.decision_wait_after_idle),
+        ];
+        for (key, wait) in waits {
+            if wait >= self.decision_wait {
+                let message = format!(
+                    "has no effect: it is not below decision_wait ({:?})",
+                    self.decision_wait
+                );
+                problems.warn(&at.key(key), message);
+            }
+        }
+        if let Some(bytes) = self.decision_after_bytes.filter(|bytes| *bytes > 0)
+            && self.maximum_trace_size_bytes >= bytes
+        {
+            let message = format!(
+                "has no effect: traces are judged at decision_after_bytes ({bytes}), before they \
+                 grow so large"
+            );
+            problems.warn(&at.key("maximum_trace_size_bytes"), message);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use shared::config::{Decode, yaml};
@@ -136,6 +173,29 @@ mod tests {
                 "decision_wait: must be above 0",
                 "num_traces: must be above 0",
                 "max_buffer_bytes: must be above 0"
+            ]
+        );
+    }
+
+    #[test]
+    fn waits_and_sizes_that_never_matter_are_warned_of() {
+        let mut problems = Problems::default();
+        let config = TailSamplingConfig {
+            decision_wait: Duration::from_secs(5),
+            decision_wait_after_root_received: Duration::from_secs(5),
+            decision_wait_after_idle: Duration::from_millis(4999),
+            decision_after_bytes: Some(1000),
+            maximum_trace_size_bytes: 1000,
+            ..TailSamplingConfig::default()
+        };
+        config.warn_of_idle_keys(&Path::ROOT, &mut problems);
+        let warnings: Vec<String> = problems.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "decision_wait_after_root_received: has no effect: it is not below decision_wait (5s)",
+                "maximum_trace_size_bytes: has no effect: traces are judged at \
+                 decision_after_bytes (1000), before they grow so large"
             ]
         );
     }

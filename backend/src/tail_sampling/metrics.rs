@@ -4,6 +4,7 @@ use shared::metric_set;
 use shared::metrics::Counter;
 use shared::telemetry::metrics::Descriptor;
 
+use super::deadlines::Cause;
 use super::evaluate::Standing;
 use super::policy::Decision;
 use super::shard::Held;
@@ -22,7 +23,7 @@ pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
     CacheMetrics::DESCRIPTORS,
     SampledOutMetrics::DESCRIPTORS,
     LostMetrics::DESCRIPTORS,
-    EarlyMetrics::DESCRIPTORS,
+    CauseMetrics::DESCRIPTORS,
 ];
 
 metric_set! {
@@ -52,6 +53,8 @@ metric_set! {
     held_bytes: Gauge = "otelcol_processor_tail_sampling_held_bytes", "By";
     /// Number of spans that a full inbox refused.
     refused_spans: Counter = "otelcol_processor_tail_sampling_inbox_refused_spans", "{span}";
+    /// Number of traces that were not kept because they grew beyond maximum_trace_size_bytes.
+    too_large: Counter = "otelcol_processor_tail_sampling_traces_dropped_too_large", "{trace}";
     /// Number of spans without a trace id, each judged by itself at once.
     spans_without_trace_id: Counter = "otelcol_processor_tail_sampling_spans_without_trace_id", "{span}";
 }
@@ -135,7 +138,7 @@ metric_set! {
 metric_set! {
     /// Spans that were not kept.
     pub(super) struct SampledOutMetrics ["reason"];
-    /// Number of spans that were not kept: their trace was not sampled (decision), had not been when they came late (late_span), or was thrown away at a stop, as configured (shutdown).
+    /// Number of spans that were not kept: their trace was not sampled (decision), had not been when they came late (late_span), was thrown away at a stop, as configured (shutdown), or had grown beyond maximum_trace_size_bytes (too_large).
     spans: Counter = "otelcol_processor_tail_sampling_spans_sampled_out", "{span}";
 }
 
@@ -147,10 +150,10 @@ metric_set! {
 }
 
 metric_set! {
-    /// Traces judged before their time.
-    pub(super) struct EarlyMetrics ["reason"];
-    /// Number of traces judged before their time: too many were waiting (num_traces), too many bytes were held (bytes), or the process stops (shutdown).
-    traces: Counter = "otelcol_processor_tail_sampling_early_decisions", "{trace}";
+    /// Why traces were judged when they were.
+    pub(super) struct CauseMetrics ["reason"];
+    /// Number of traces by why they were judged when they were: their wait was over (decision_wait), their root was in (root), no more spans came (idle), they had grown large (size) or too large to be kept (too_large), or, before their time, too many were waiting (num_traces), too many bytes were held (bytes), or the process stops (shutdown).
+    traces: Counter = "otelcol_processor_tail_sampling_decision_reasons", "{trace}";
 }
 
 /// All handles of a processor.
@@ -163,8 +166,8 @@ pub(super) struct Handles {
     pub(super) lost_shutdown: LostMetrics,
     decisions: [GlobalMetrics; 3],
     late: Pair<CacheMetrics>,
-    sampled_out: [SampledOutMetrics; 3],
-    early: [EarlyMetrics; 3],
+    sampled_out: [SampledOutMetrics; 4],
+    causes: [CauseMetrics; Cause::COUNT],
     /// Only of a processor in dry run.
     rehearsed: Option<[DryRunGlobalMetrics; 3]>,
     policies: Vec<PolicyHandles>,
@@ -260,10 +263,9 @@ impl Handles {
                 sampled: CacheMetrics::new(&[("sampled", "true")]),
                 not_sampled: CacheMetrics::new(&[("sampled", "false")]),
             },
-            sampled_out: ["decision", "late_span", "shutdown"]
+            sampled_out: ["decision", "late_span", "shutdown", "too_large"]
                 .map(|reason| SampledOutMetrics::new(&[("reason", reason)])),
-            early: ["num_traces", "bytes", "shutdown"]
-                .map(|reason| EarlyMetrics::new(&[("reason", reason)])),
+            causes: Cause::ALL.map(|cause| CauseMetrics::new(&[("reason", cause.label())])),
             rehearsed: dry_run.then(|| {
                 Decision::ALL.map(|decision| DryRunGlobalMetrics::new(&decision_labels(decision)))
             }),
@@ -285,15 +287,19 @@ impl Handles {
         }
         self.late.sampled.spans.increment(tally.forwarded_late_spans);
         self.late.not_sampled.spans.increment(tally.sampled_out_late_spans);
-        let sampled_out =
-            [tally.sampled_out_spans, tally.sampled_out_late_spans, tally.discarded_spans];
+        let sampled_out = [
+            tally.sampled_out_spans,
+            tally.sampled_out_late_spans,
+            tally.discarded_spans,
+            tally.too_large_spans,
+        ];
         for (handle, spans) in self.sampled_out.iter().zip(sampled_out) {
             handle.spans.increment(spans);
         }
-        let early = [tally.early.num_traces, tally.early.bytes, tally.early.shutdown];
-        for (handle, traces) in self.early.iter().zip(early) {
+        for (handle, traces) in self.causes.iter().zip(tally.causes) {
             handle.traces.increment(traces);
         }
+        metrics.too_large.increment(tally.causes[Cause::TooLarge as usize]);
         for (seconds, count) in tally.late_ages.iter() {
             metrics.late_span_age.record_many(seconds as f64, count);
         }

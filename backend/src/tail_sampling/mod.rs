@@ -1,10 +1,10 @@
 //! `tail_sampling`: keeps whole traces until they can be judged, and forwards those worth keeping.
 //!
-//! In reading order: [`config`], [`policy`] and [`tier`] are what a user sets. A [`shard`] is the pure state
-//! machine, made of the traces that wait ([`trace`]), their spans' bytes in a log ([`buffer`],
-//! [`segments`], [`headers`]), the policies' votes ([`sighting`], [`evaluate`]), the decisions that are
-//! remembered ([`decision_cache`]) and what is on its way out ([`outgoing`]). A [`shard_task`]
-//! gives it a clock and an inbox. This file cuts batches by shard.
+//! In reading order: [`config`], [`policy`] and [`tier`] are what a user sets. A [`shard`] is the
+//! pure state machine, made of the traces that wait ([`trace`], [`deadlines`]), their spans' bytes
+//! in a log ([`buffer`], [`segments`], [`headers`]), the policies' votes ([`sighting`],
+//! [`evaluate`]), the decisions that are remembered ([`decision_cache`]) and what is on its way out
+//! ([`outgoing`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
 //!
 //! There is a shard for each worker thread. A trace's shard comes from its id by a hash with a
 //! secret seed, so it has nothing to do with the ring that sent the trace here.
@@ -15,6 +15,7 @@ mod tier;
 
 mod shard;
 
+mod deadlines;
 mod trace;
 
 mod buffer;
@@ -66,6 +67,8 @@ const INBOX_WAIT: Duration = Duration::from_millis(200);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How large a request of sampled spans becomes.
 const REQUEST: RequestSize = RequestSize { spans: 8192, bytes: 1 << 20 };
+/// A trace that takes one part in so many of its shard's room waits no longer, unless configured.
+const LARGE_TRACE_SHARE: usize = 8;
 /// Time that a stop leaves the tasks beyond its deadline to count what is lost.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -163,12 +166,22 @@ impl TailSampling {
 
 /// A shard's share of the settings.
 fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
-    let after_root = config.decision_wait_after_root_received;
+    let wait = |wait: Duration| Some(wait).filter(|wait| !wait.is_zero());
     let max_bytes = config.max_buffer_bytes.unwrap_or_else(default_max_bytes);
     let cache = &config.decision_cache;
     Settings {
         decision_wait: config.decision_wait,
-        wait_after_root: Some(after_root).filter(|wait| !wait.is_zero()),
+        wait_after_root: wait(config.decision_wait_after_root_received),
+        wait_after_idle: wait(config.decision_wait_after_idle),
+        decision_after_spans: config.decision_after_spans,
+        decision_after_bytes: match config.decision_after_bytes {
+            Some(bytes) => bytes,
+            None => (max_bytes / shards / LARGE_TRACE_SHARE) as u64,
+        },
+        max_trace_bytes: match config.maximum_trace_size_bytes {
+            0 => u64::MAX,
+            bytes => bytes,
+        },
         num_traces: config.num_traces.div_ceil(shards),
         max_bytes: max_bytes.div_ceil(shards),
         sampled_cache: cache.sampled_cache_size.div_ceil(shards),

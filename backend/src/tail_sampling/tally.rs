@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::deadlines::Cause;
 use super::trace::Trace;
 
 /// What happened in a shard since its tally was last taken.
@@ -15,11 +16,13 @@ pub(super) struct Tally {
     pub(super) new_traces: u64,
     /// Final decisions, in the order of [`Decision::ALL`](super::policy::Decision::ALL).
     pub(super) decisions: [u64; 3],
-    /// Traces judged before their time, by why.
-    pub(super) early: EarlyTally,
+    /// Traces by why they were judged when they were.
+    pub(super) causes: [u64; Cause::COUNT],
     /// Spans of traces that were judged not worth keeping.
     pub(super) sampled_out_spans: u64,
-    /// Late spans of such traces.
+    /// Spans of traces that had become too large.
+    pub(super) too_large_spans: u64,
+    /// Late spans of traces that were not kept.
     pub(super) sampled_out_late_spans: u64,
     /// Spans thrown away without a verdict at shutdown, as configured.
     pub(super) discarded_spans: u64,
@@ -33,17 +36,6 @@ pub(super) struct Tally {
     pub(super) rehearsed: [u64; 3],
     /// Per policy.
     pub(super) policies: Vec<PolicyTally>,
-}
-
-/// Traces judged before their time.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct EarlyTally {
-    /// Because more than `num_traces` were waiting.
-    pub(super) num_traces: u64,
-    /// Because more than `max_buffer_bytes` were held.
-    pub(super) bytes: u64,
-    /// Because the process stops.
-    pub(super) shutdown: u64,
 }
 
 /// What a policy did since this was last looked at.

@@ -11,6 +11,7 @@ use hashbrown::HashTable;
 use shared::wire::Span;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::deadlines::Moment;
 use super::headers::shrink_index;
 use super::policy::{Case, Notes, Seen};
 use super::segments::RunId;
@@ -55,6 +56,8 @@ impl Summary {
 pub(super) struct Trace {
     /// When its first span arrived.
     pub(super) arrived: Instant,
+    /// When its last span arrived.
+    pub(super) last_arrival: Moment,
     /// Its chain of runs, by the last one.
     pub(super) last_run: Option<RunId>,
     /// What the policies saw in its spans.
@@ -72,7 +75,8 @@ impl Trace {
     pub(super) fn new(trace_id: TraceId, arrived: Instant) -> Self {
         let summary = Summary { trace_id, ..Summary::default() };
         let (seen, notes) = (Seen::default(), Notes::default());
-        Self { arrived, last_run: None, seen, notes, summary, generation: 0 }
+        let last_arrival = Moment::default();
+        Self { arrived, last_arrival, last_run: None, seen, notes, summary, generation: 0 }
     }
 
     /// What its policies may decide from.

@@ -102,6 +102,10 @@ impl Run {
         let settings = Settings {
             decision_wait: Duration::from_millis(random.random_range(1..5000)),
             wait_after_root: None,
+            wait_after_idle: None,
+            decision_after_spans: 0,
+            decision_after_bytes: 0,
+            max_trace_bytes: u64::MAX,
             num_traces: if exact { random.random_range(1..200) } else { 100_000 },
             max_bytes: if exact { usize::MAX } else { random.random_range(40_000..400_000) },
             sampled_cache: 100_000,

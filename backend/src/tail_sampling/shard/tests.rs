@@ -1,5 +1,6 @@
+use super::super::deadlines::Cause;
 use super::super::policy::testing::policies;
-use super::super::tally::EarlyTally;
+use super::super::sighting::show_again;
 use super::super::testing::{TestSpan, batch, read};
 use super::*;
 
@@ -11,6 +12,10 @@ fn settings() -> Settings {
     Settings {
         decision_wait: WAIT,
         wait_after_root: None,
+        wait_after_idle: None,
+        decision_after_spans: 0,
+        decision_after_bytes: 0,
+        max_trace_bytes: u64::MAX,
         num_traces: 1000,
         max_bytes: usize::MAX,
         sampled_cache: 1000,
@@ -39,6 +44,12 @@ impl Bench {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+    }
+
+    /// How many traces were judged for each cause.
+    fn causes(&mut self) -> Vec<(Cause, u64)> {
+        let tally = self.shard.take_tally();
+        Cause::ALL.into_iter().zip(tally.causes).filter(|(_, count)| *count > 0).collect()
     }
 
     /// Judges all that is due and takes everything out: the numbers of the spans, in order.
@@ -116,10 +127,7 @@ fn the_oldest_trace_is_judged_early_when_there_are_too_many() {
     assert!(bench.shard.is_over_limit());
     assert_eq!(bench.forwarded(), [1, 1, 2]);
     assert_eq!(bench.shard.held().traces, 2);
-    assert_eq!(
-        bench.shard.take_tally().early,
-        EarlyTally { num_traces: 2, ..EarlyTally::default() }
-    );
+    assert_eq!(bench.causes(), [(Cause::NumTraces, 2)]);
 }
 
 #[test]
@@ -132,8 +140,7 @@ fn the_oldest_traces_are_judged_early_when_they_take_too_much_room() {
         forwarded += bench.forwarded().len();
         assert!(bench.shard.held().bytes <= limit, "{:?}", bench.shard.held());
     }
-    let tally = bench.shard.take_tally();
-    assert_eq!(tally.early.bytes, forwarded as u64);
+    assert_eq!(bench.causes(), [(Cause::Bytes, forwarded as u64)]);
     assert!((700..900).contains(&forwarded), "{forwarded} of 1000 spans of 1 kB left early");
     assert_eq!(bench.shard.held().spans, 1000 - forwarded);
 }
@@ -153,6 +160,67 @@ fn a_root_may_bring_the_decision_forward_but_never_back() {
     assert_eq!(bench.forwarded(), [1, 5, 3]);
     bench.pass(WAIT);
     assert!(bench.forwarded().is_empty());
+    assert_eq!(bench.causes(), [(Cause::Wait, 2), (Cause::Root, 1)]);
+}
+
+#[test]
+fn a_trace_is_judged_when_nothing_more_comes() {
+    let wait_after_idle = Some(Duration::from_secs(3));
+    let mut bench = Bench::new(ALL, Settings { wait_after_idle, ..settings() });
+    bench.admit(&[TestSpan::new(1, 1), TestSpan::new(2, 2)]);
+    bench.pass(Duration::from_secs(2));
+    bench.admit(&[TestSpan::new(2, 3)]);
+    bench.pass(Duration::from_millis(990));
+    assert!(bench.forwarded().is_empty());
+    bench.pass(Duration::from_millis(10));
+    assert_eq!(bench.forwarded(), [1]);
+    bench.pass(Duration::from_millis(1995));
+    assert!(bench.forwarded().is_empty());
+    bench.pass(Duration::from_millis(5));
+    assert_eq!(bench.forwarded(), [2, 3]);
+    assert_eq!(bench.causes(), [(Cause::Idle, 2)]);
+    // One that is never idle is judged when its wait is over.
+    for number in 10..15 {
+        bench.admit(&[TestSpan::new(3, number)]);
+        bench.pass(WAIT / 5);
+        bench.shard.trim();
+    }
+    assert_eq!(bench.forwarded(), [10, 11, 12, 13, 14]);
+    assert_eq!(bench.causes(), [(Cause::Wait, 1)]);
+}
+
+#[test]
+fn a_large_trace_is_judged_at_once_and_its_later_spans_follow() {
+    for limit in [
+        Settings { decision_after_spans: 3, ..settings() },
+        Settings { decision_after_bytes: 200, ..settings() },
+    ] {
+        let mut bench = Bench::new(ERRORS, limit);
+        bench.admit(&[failed(1, 1), TestSpan::new(2, 2), TestSpan::new(1, 3)]);
+        assert!(!bench.shard.is_over_limit());
+        bench.admit(&[TestSpan::new(1, 4)]);
+        assert!(bench.shard.is_over_limit());
+        assert_eq!(bench.forwarded(), [1, 3, 4]);
+        bench.admit(&[TestSpan::new(1, 5)]);
+        assert_eq!((bench.forwarded(), bench.shard.held().traces), (vec![5], 1));
+        assert_eq!(bench.causes(), [(Cause::Size, 1)]);
+    }
+}
+
+#[test]
+fn a_trace_that_is_too_large_is_not_kept() {
+    let mut bench = Bench::new(ALL, Settings { max_trace_bytes: 200, ..settings() });
+    bench.admit(&[TestSpan::new(1, 1), TestSpan::new(2, 2), TestSpan::new(1, 3)]);
+    assert!(bench.forwarded().is_empty());
+    bench.admit(&[TestSpan::new(1, 4), TestSpan::new(1, 5)]);
+    assert!(bench.forwarded().is_empty());
+    bench.admit(&[TestSpan::new(1, 6)]);
+    bench.pass(WAIT);
+    assert_eq!(bench.forwarded(), [2]);
+    let tally = &bench.shard.tally;
+    assert_eq!((tally.too_large_spans, tally.sampled_out_late_spans), (4, 1));
+    assert_eq!(tally.decisions, [1, 0, 0], "as in the Collector it is not among the decisions");
+    assert_eq!(bench.causes(), [(Cause::Wait, 1), (Cause::TooLarge, 1)]);
 }
 
 #[test]
@@ -171,8 +239,8 @@ fn a_stop_judges_what_is_there() {
     bench.admit(&[failed(1, 1), TestSpan::new(2, 2)]);
     bench.shard.close();
     assert_eq!(bench.forwarded(), [1]);
-    let tally = bench.shard.take_tally();
-    assert_eq!((tally.early.shutdown, tally.sampled_out_spans), (2, 1));
+    assert_eq!(bench.shard.tally.sampled_out_spans, 1);
+    assert_eq!(bench.causes(), [(Cause::Shutdown, 2)]);
     assert_eq!(bench.shard.held().spans, 0);
 }
 

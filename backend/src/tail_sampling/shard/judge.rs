@@ -1,0 +1,118 @@
+//! Traces leave: those that are due, and those that are too many.
+
+use std::time::Instant;
+
+use super::super::deadlines::Cause;
+use super::super::evaluate::Verdict;
+use super::super::policy::Decision;
+use super::super::sighting::show_again;
+use super::super::trace::{Sequence, Trace};
+use super::Shard;
+
+/// How many places the row of traces may have for each trace that may wait: traces judged ahead of
+/// their turn leave holes.
+const PLACES_PER_TRACE: usize = 4;
+/// Traces judged at once to get below the byte limit, before it is looked at again.
+const BYTES_SLICE: usize = 64;
+/// Spans that are as much work as one trace more.
+const SPANS_AS_A_TRACE: u32 = 16;
+
+impl Shard {
+    /// Judges traces that are due, about `max` of ordinary size, and those that are too many; tells
+    /// how many.
+    ///
+    /// To be called until it tells 0, with [`Shard::take`] in between. `stopwatch` times the
+    /// policies and decides nothing.
+    pub(in super::super) fn judge(
+        &mut self,
+        now: Instant,
+        max: usize,
+        stopwatch: impl Fn() -> Instant,
+    ) -> usize {
+        let mut due = std::mem::take(&mut self.nameless);
+        let mut judged = due.len();
+        let mut work = judged;
+        let over_bytes = self.held().bytes > self.settings.max_bytes;
+        let mut early_for_bytes = if over_bytes { BYTES_SLICE.min(max) } else { 0 };
+        while work < max
+            && let Some((sequence, cause)) = self.next_due(now, &mut early_for_bytes)
+        {
+            let Some(mut trace) = self.traces.remove(sequence) else { continue };
+            self.tally.causes[cause as usize] += 1;
+            judged += 1;
+            work += 1 + (trace.summary.spans / SPANS_AS_A_TRACE) as usize;
+            if cause == Cause::TooLarge && !self.settings.dry_run {
+                self.settle_too_large(&trace, now);
+                continue;
+            }
+            if trace.generation != self.generation {
+                work += trace.summary.spans as usize;
+                show_again(&mut trace, &self.buffer, &self.policies);
+            }
+            due.push(trace);
+        }
+        let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
+        for (trace, mut verdict) in due.into_iter().zip(verdicts) {
+            if self.settings.dry_run {
+                self.tally.rehearsed[verdict.decision as usize] += 1;
+                verdict = Verdict::DRY_RUN;
+            }
+            self.settle(&trace, verdict, now);
+        }
+        judged
+    }
+
+    /// The next trace to be judged, and why.
+    fn next_due(&mut self, now: Instant, early_for_bytes: &mut usize) -> Option<(Sequence, Cause)> {
+        let (front, trace) = self.traces.front()?;
+        if now.saturating_duration_since(trace.arrived) >= self.settings.decision_wait {
+            return Some((front, Cause::Wait));
+        }
+        if let Some(due) = self.deadlines.next(now, &self.traces) {
+            return Some(due);
+        }
+        let num_traces = self.settings.num_traces;
+        let cause = if self.closing {
+            Cause::Shutdown
+        } else if self.traces.len() > num_traces
+            || self.traces.places() > num_traces.saturating_mul(PLACES_PER_TRACE).max(1024)
+        {
+            Cause::NumTraces
+        } else if *early_for_bytes > 0 {
+            *early_for_bytes -= 1;
+            Cause::Bytes
+        } else {
+            return None;
+        };
+        Some((front, cause))
+    }
+
+    fn settle(&mut self, trace: &Trace, verdict: Verdict, now: Instant) {
+        self.note_decision(trace, verdict, now);
+        self.tally.decisions[verdict.decision as usize] += 1;
+        match verdict.decision {
+            Decision::Sampled => {
+                if let Some(last) = trace.last_run {
+                    self.outgoing.push_trace(last, &self.buffer);
+                }
+            }
+            Decision::NotSampled | Decision::Dropped => {
+                self.tally.sampled_out_spans += self.buffer.release_chain(trace.last_run) as u64;
+            }
+        }
+    }
+
+    /// As in the Collector, such a trace is not kept, whatever the policies say, and is not among
+    /// the decisions. Source: contrib v0.156 tailsamplingprocessor/processor.go.
+    fn settle_too_large(&mut self, trace: &Trace, now: Instant) {
+        self.note_decision(trace, Verdict::NOT_SAMPLED, now);
+        self.tally.too_large_spans += self.buffer.release_chain(trace.last_run) as u64;
+    }
+
+    fn note_decision(&mut self, trace: &Trace, verdict: Verdict, now: Instant) {
+        self.tally.removal_ages.note(now.saturating_duration_since(trace.arrived));
+        if trace.summary.trace_id != [0; 16] {
+            self.decided.note(&trace.summary.trace_id, verdict, now);
+        }
+    }
+}
