@@ -66,10 +66,10 @@ config_struct! {
     /// `decision_cache`: how many decisions are remembered; 0 turns memory off, as in the
     /// Collector, and a late span then begins a trace of its own.
     pub(crate) struct DecisionCacheConfig {
-        /// Sampled traces; about 24 bytes each.
+        /// Sampled traces; about 40 bytes each, with the policy that kept them.
         pub sampled_cache_size: usize = 100_000,
-        /// Other traces; about 15 bytes each.
-        pub non_sampled_cache_size: usize = 500_000,
+        /// Other traces; 8 bytes each, with the policy that dropped them.
+        pub non_sampled_cache_size: usize = 1_000_000,
     }
 }
 

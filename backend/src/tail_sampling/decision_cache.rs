@@ -1,9 +1,10 @@
 //! Decisions that are remembered, so that late spans follow their trace.
 //!
-//! Sampled ids are kept whole; of the others, which are many more, only a hash of 64 bits under a
-//! secret seed. Both are kept in two generations: when the younger is full the older is dropped at
-//! once, and an id that is asked for moves to the younger. So of a cache of `size` ids the last
-//! `size / 2` that were noted or asked for are always known.
+//! Sampled traces are remembered exactly, with the policy and the threshold. They are kept in two
+//! generations: when the younger is full the older is dropped at once, and an id that is asked for
+//! moves to the younger. So of a cache of `size` ids the last `size / 2` that were noted or asked
+//! for are always known. Of the others, which are many more, there are [fingerprints](Fingerprints)
+//! under a secret seed.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::evaluate::Verdict;
+use super::fingerprints::{self, Entry, Fingerprints};
 use super::policy::{Decision, RuleId, Threshold};
 use super::trace::TraceId;
 
@@ -20,8 +22,8 @@ pub(super) struct DecisionCache {
     seed: u64,
     /// What the times below are counted from.
     epoch: Instant,
-    sampled: Generations<TraceId, Sampled>,
-    not_sampled: Generations<[u32; 2], u32>,
+    sampled: Generations,
+    not_sampled: Fingerprints,
 }
 
 /// What is remembered of a sampled trace.
@@ -32,12 +34,22 @@ struct Sampled {
     by: Option<RuleId>,
 }
 
+/// How much is remembered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Remembered {
+    /// Traces.
+    pub(super) entries: usize,
+    /// Traces that can be.
+    pub(super) capacity: usize,
+    /// Bytes of memory.
+    pub(super) bytes: usize,
+}
+
 impl DecisionCache {
     /// Remembers up to so many sampled and other traces; 0 remembers none.
     pub(super) fn new(sampled: usize, not_sampled: usize, seed: u64, epoch: Instant) -> Self {
-        let (sampled, not_sampled) =
-            (Generations::new(sampled, seed), Generations::new(not_sampled, seed));
-        Self { seed, epoch, sampled, not_sampled }
+        let sampled = Generations::new(sampled, seed);
+        Self { seed, epoch, sampled, not_sampled: Fingerprints::new(not_sampled) }
     }
 
     /// Notes what was decided about a trace.
@@ -46,73 +58,79 @@ impl DecisionCache {
         let Verdict { decision, by, threshold } = verdict;
         match decision {
             Decision::Sampled => self.sampled.insert(*id, Sampled { threshold, at, by }),
-            Decision::NotSampled | Decision::Dropped => {
-                self.not_sampled.insert(self.fingerprint(id), at);
+            Decision::NotSampled => self.not_sampled.insert(self.hash(id), Entry { by: None, at }),
+            Decision::Dropped => self.not_sampled.insert(self.hash(id), Entry { by, at }),
+        }
+    }
+
+    /// What was decided about a trace, and how long ago in whole seconds. Of traces that were not
+    /// sampled, now and then [another one](Fingerprints) is taken for it.
+    pub(super) fn find(&self, id: &TraceId, now: Instant) -> Option<(Verdict, Duration)> {
+        match self.sampled.get(id) {
+            Some(sampled) => Some(self.recall_sampled(sampled, now)),
+            None => Some(self.recall_other(self.not_sampled.get(self.hash(id))?, now)),
+        }
+    }
+
+    /// The same; the trace was asked for, so it is forgotten later than others.
+    pub(super) fn get(&mut self, id: &TraceId, now: Instant) -> Option<(Verdict, Duration)> {
+        match self.sampled.touch(id) {
+            Some(sampled) => Some(self.recall_sampled(sampled, now)),
+            None => {
+                let entry = self.not_sampled.touch(self.hash(id))?;
+                Some(self.recall_other(entry, now))
             }
         }
     }
 
-    /// What was decided about a trace, and how long ago in whole seconds. Of a trace that was not
-    /// sampled no more is known.
-    pub(super) fn get(&mut self, id: &TraceId, now: Instant) -> Option<(Verdict, Duration)> {
-        let fingerprint = self.fingerprint(id);
-        let (verdict, at) = match self.sampled.get(*id) {
-            Some(Sampled { threshold, at, by }) => {
-                (Verdict { decision: Decision::Sampled, by, threshold }, at)
-            }
-            None => (Verdict::NOT_SAMPLED, self.not_sampled.get(fingerprint)?),
-        };
+    /// How much is remembered of sampled and of other traces.
+    pub(super) fn remembered(&self) -> [Remembered; 2] {
+        let others = &self.not_sampled;
+        let [entries, capacity, bytes] = [others.len(), others.capacity(), others.allocated()];
+        [self.sampled.remembered(), Remembered { entries, capacity, bytes }]
+    }
+
+    fn recall_sampled(&self, sampled: Sampled, now: Instant) -> (Verdict, Duration) {
+        let Sampled { threshold, at, by } = sampled;
         let age = self.seconds(now).saturating_sub(at);
-        Some((verdict, Duration::from_secs(age.into())))
+        (Verdict { decision: Decision::Sampled, by, threshold }, Duration::from_secs(age.into()))
+    }
+
+    fn recall_other(&self, Entry { by, at }: Entry, now: Instant) -> (Verdict, Duration) {
+        let decision = match by {
+            Some(_) => Decision::Dropped,
+            None => Decision::NotSampled,
+        };
+        let age = fingerprints::age(self.seconds(now), at);
+        (Verdict { decision, by, ..Verdict::NOT_SAMPLED }, Duration::from_secs(age.into()))
     }
 
     fn seconds(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.epoch).as_secs()).unwrap_or(u32::MAX)
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "the halves are meant")]
-    fn fingerprint(&self, id: &TraceId) -> [u32; 2] {
-        let hash = xxh3_64_with_seed(id, self.seed);
-        [hash as u32, (hash >> 32) as u32]
+    fn hash(&self, id: &TraceId) -> u64 {
+        xxh3_64_with_seed(id, self.seed)
     }
 }
 
-/// What stands for a trace in a cache.
-trait Key: Eq + Copy {
-    fn hash(&self, seed: u64) -> u64;
-}
-
-impl Key for TraceId {
-    #[inline]
-    fn hash(&self, seed: u64) -> u64 {
-        xxh3_64_with_seed(self, seed)
-    }
-}
-
-/// The halves of the hash, so that an entry takes 12 bytes and not 16.
-impl Key for [u32; 2] {
-    #[inline]
-    fn hash(&self, _seed: u64) -> u64 {
-        u64::from(self[1]) << 32 | u64::from(self[0])
-    }
-}
-
+/// Sampled traces, the younger and the older half.
 #[derive(Debug)]
-struct Generations<K, V> {
+struct Generations {
     /// Entries of a generation at most.
     room: usize,
     seed: u64,
-    younger: HashTable<(K, V)>,
-    older: HashTable<(K, V)>,
+    younger: HashTable<(TraceId, Sampled)>,
+    older: HashTable<(TraceId, Sampled)>,
 }
 
-impl<K: Key, V: Copy> Generations<K, V> {
+impl Generations {
     fn new(size: usize, seed: u64) -> Self {
         let (younger, older) = (HashTable::new(), HashTable::new());
         Self { room: size.div_ceil(2), seed, younger, older }
     }
 
-    fn insert(&mut self, key: K, value: V) {
+    fn insert(&mut self, id: TraceId, sampled: Sampled) {
         if self.room == 0 {
             return;
         }
@@ -120,18 +138,36 @@ impl<K: Key, V: Copy> Generations<K, V> {
             self.older = std::mem::take(&mut self.younger);
         }
         let seed = self.seed;
-        self.younger.insert_unique(key.hash(seed), (key, value), |(key, _)| key.hash(seed));
+        let hash = |id: &TraceId| xxh3_64_with_seed(id, seed);
+        self.younger.insert_unique(hash(&id), (id, sampled), |(id, _)| hash(id));
     }
 
-    fn get(&mut self, key: K) -> Option<V> {
-        let hash = key.hash(self.seed);
-        if let Some((_, value)) = self.younger.find(hash, |(other, _)| *other == key) {
-            return Some(*value);
+    fn get(&self, id: &TraceId) -> Option<Sampled> {
+        let hash = xxh3_64_with_seed(id, self.seed);
+        let find = |table: &HashTable<(TraceId, Sampled)>| {
+            table.find(hash, |(other, _)| other == id).map(|(_, sampled)| *sampled)
+        };
+        find(&self.younger).or_else(|| find(&self.older))
+    }
+
+    /// As [`Generations::get`], and moves it to the younger generation.
+    fn touch(&mut self, id: &TraceId) -> Option<Sampled> {
+        let hash = xxh3_64_with_seed(id, self.seed);
+        if let Some((_, sampled)) = self.younger.find(hash, |(other, _)| other == id) {
+            return Some(*sampled);
         }
-        let ((_, value), _) =
-            self.older.find_entry(hash, |(other, _)| *other == key).ok()?.remove();
-        self.insert(key, value);
-        Some(value)
+        let ((_, sampled), _) =
+            self.older.find_entry(hash, |(other, _)| other == id).ok()?.remove();
+        self.insert(*id, sampled);
+        Some(sampled)
+    }
+
+    fn remembered(&self) -> Remembered {
+        Remembered {
+            entries: self.younger.len() + self.older.len(),
+            capacity: 2 * self.room,
+            bytes: self.younger.allocation_size() + self.older.allocation_size(),
+        }
     }
 }
 
@@ -146,15 +182,27 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_is_remembered_with_its_age() {
+    fn a_decision_is_remembered_with_its_age_and_its_policy() {
         let start = shared::clock::now();
         let mut cache = DecisionCache::new(10, 10, 1, start);
-        cache.note(&id(1), SAMPLED, start + Duration::from_secs(5));
+        let by = Some(RuleId::at(3));
+        let sampled = Verdict { by, threshold: Threshold::keeping(0.25), ..SAMPLED };
+        let dropped = Verdict { decision: Decision::Dropped, by, ..Verdict::NOT_SAMPLED };
+        cache.note(&id(1), sampled, start + Duration::from_secs(5));
         cache.note(&id(2), Verdict::NOT_SAMPLED, start + Duration::from_secs(7));
+        cache.note(&id(3), dropped, start + Duration::from_secs(8));
         let now = start + Duration::from_secs(9);
-        assert_eq!(cache.get(&id(1), now), Some((SAMPLED, Duration::from_secs(4))));
-        assert_eq!(cache.get(&id(2), now), Some((Verdict::NOT_SAMPLED, Duration::from_secs(2))));
-        assert_eq!(cache.get(&id(3), now), None);
+        for (number, expected) in
+            [(1, (sampled, 4)), (2, (Verdict::NOT_SAMPLED, 2)), (3, (dropped, 1))]
+        {
+            let expected = Some((expected.0, Duration::from_secs(expected.1)));
+            assert_eq!(cache.find(&id(number), now), expected);
+            assert_eq!(cache.get(&id(number), now), expected);
+        }
+        assert_eq!((cache.find(&id(4), now), cache.get(&id(4), now)), (None, None));
+        let [sampled, others] = cache.remembered();
+        assert_eq!((sampled.entries, sampled.capacity), (1, 10));
+        assert_eq!((others.entries, others.capacity, others.bytes), (2, 16, 128));
     }
 
     #[test]
@@ -162,10 +210,9 @@ mod tests {
         let now = shared::clock::now();
         let mut cache = DecisionCache::new(8, 8, 1, now);
         for number in 0..100 {
-            cache.note(&id(number), Verdict::NOT_SAMPLED, now);
+            cache.note(&id(number), SAMPLED, now);
             assert!(cache.get(&id(0), now).is_some(), "asked for all the time");
-            let held = cache.not_sampled.younger.len() + cache.not_sampled.older.len();
-            assert!(held <= 8);
+            assert!(cache.remembered()[0].entries <= 8);
         }
         assert_eq!(cache.get(&id(50), now), None);
         assert!(cache.get(&id(99), now).is_some());
@@ -178,5 +225,6 @@ mod tests {
         cache.note(&id(1), SAMPLED, now);
         cache.note(&id(2), Verdict::NOT_SAMPLED, now);
         assert_eq!((cache.get(&id(1), now), cache.get(&id(2), now)), (None, None));
+        assert_eq!(cache.remembered(), [Remembered::default(); 2]);
     }
 }

@@ -21,6 +21,7 @@ pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
     DryRunVoteMetrics::DESCRIPTORS,
     DryRunChangeMetrics::DESCRIPTORS,
     CacheMetrics::DESCRIPTORS,
+    RememberedMetrics::DESCRIPTORS,
     SampledOutMetrics::DESCRIPTORS,
     LostMetrics::DESCRIPTORS,
     CauseMetrics::DESCRIPTORS,
@@ -136,6 +137,17 @@ metric_set! {
 }
 
 metric_set! {
+    /// Decisions that are remembered.
+    pub(super) struct RememberedMetrics ["sampled"];
+    /// Decisions that are remembered for late spans.
+    entries: Gauge = "otelcol_processor_tail_sampling_decision_cache_entries", "{trace}";
+    /// Decisions that can be remembered; when there are more, those that were not asked for longest are forgotten.
+    capacity: Gauge = "otelcol_processor_tail_sampling_decision_cache_capacity", "{trace}";
+    /// Bytes of the remembered decisions.
+    bytes: Gauge = "otelcol_processor_tail_sampling_decision_cache_bytes", "By";
+}
+
+metric_set! {
     /// Spans that were not kept.
     pub(super) struct SampledOutMetrics ["reason"];
     /// Number of spans that were not kept: their trace was not sampled (decision), had not been when they came late (late_span), was thrown away at a stop, as configured (shutdown), or had grown beyond maximum_trace_size_bytes (too_large).
@@ -166,6 +178,7 @@ pub(super) struct Handles {
     pub(super) lost_shutdown: LostMetrics,
     decisions: [GlobalMetrics; 3],
     late: Pair<CacheMetrics>,
+    remembered: [RememberedMetrics; 2],
     sampled_out: [SampledOutMetrics; 4],
     causes: [CauseMetrics; Cause::COUNT],
     /// Only of a processor in dry run.
@@ -263,6 +276,8 @@ impl Handles {
                 sampled: CacheMetrics::new(&[("sampled", "true")]),
                 not_sampled: CacheMetrics::new(&[("sampled", "false")]),
             },
+            remembered: ["true", "false"]
+                .map(|sampled| RememberedMetrics::new(&[("sampled", sampled)])),
             sampled_out: ["decision", "late_span", "shutdown", "too_large"]
                 .map(|reason| SampledOutMetrics::new(&[("reason", reason)])),
             causes: Cause::ALL.map(|cause| CauseMetrics::new(&[("reason", cause.label())])),
@@ -317,6 +332,13 @@ impl Handles {
         metrics.traces.increment(held.traces as f64 - published.traces as f64);
         metrics.held_spans.increment(held.spans as f64 - published.spans as f64);
         metrics.held_bytes.increment(held.bytes as f64 - published.bytes as f64);
+        let remembered =
+            self.remembered.iter().zip(held.remembered.iter().zip(&published.remembered));
+        for (handles, (now, before)) in remembered {
+            handles.entries.increment(now.entries as f64 - before.entries as f64);
+            handles.capacity.increment(now.capacity as f64 - before.capacity as f64);
+            handles.bytes.increment(now.bytes as f64 - before.bytes as f64);
+        }
         *published = held;
     }
 }

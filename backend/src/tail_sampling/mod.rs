@@ -3,7 +3,7 @@
 //! In reading order: [`config`], [`policy`] and [`tier`] are what a user sets. A [`shard`] is the
 //! pure state machine, made of the traces that wait ([`trace`], [`deadlines`]), their spans' bytes
 //! in a log ([`buffer`], [`segments`], [`headers`]), the policies' votes ([`sighting`],
-//! [`evaluate`]), the decisions that are remembered ([`decision_cache`]) and what is on its way out
+//! [`evaluate`]), the decisions that are remembered ([`decision_cache`], [`fingerprints`]) and what is on its way out
 //! ([`outgoing`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
 //!
 //! There is a shard for each worker thread. A trace's shard comes from its id by a hash with a
@@ -26,6 +26,7 @@ mod slab;
 
 mod decision_cache;
 mod evaluate;
+mod fingerprints;
 mod outgoing;
 mod tally;
 

@@ -18,7 +18,7 @@ use shared::wire::Signal;
 
 use super::buffer::Buffer;
 use super::deadlines::Deadlines;
-use super::decision_cache::DecisionCache;
+use super::decision_cache::{DecisionCache, Remembered};
 use super::evaluate::Policies;
 use super::outgoing::{Outgoing, RequestSize};
 use super::tally::Tally;
@@ -94,6 +94,8 @@ pub(super) struct Held {
     pub(super) spans: usize,
     /// Bytes of all that.
     pub(super) bytes: usize,
+    /// Decisions about sampled and about other traces; their bytes are not among the others.
+    pub(super) remembered: [Remembered; 2],
 }
 
 impl Shard {
@@ -172,6 +174,7 @@ impl Shard {
             traces: self.traces.len(),
             spans: self.buffer.log.spans(),
             bytes: self.buffer.allocated() + self.traces.allocated() + self.deadlines.allocated(),
+            remembered: self.decided.remembered(),
         }
     }
 

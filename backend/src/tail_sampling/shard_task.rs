@@ -145,7 +145,8 @@ impl ShardTask {
     async fn deliver(&mut self, mut batch: Batch, accounts: &mut Accounts) {
         let mut backoff = FIRST_BACKOFF;
         loop {
-            accounts.sending = Held { spans: batch.items(), bytes: batch.bytes().len(), traces: 0 };
+            accounts.sending =
+                Held { spans: batch.items(), bytes: batch.bytes().len(), ..Held::default() };
             self.publish(accounts);
             let spans = batch.items();
             let outcome = tokio::select! {
@@ -233,7 +234,8 @@ impl ShardTask {
         let (mut held, sending) = (self.shard.held(), accounts.sending);
         held.spans += sending.spans;
         held.bytes += sending.bytes;
-        accounts.memory.resize(held.bytes);
+        let remembered: usize = held.remembered.iter().map(|remembered| remembered.bytes).sum();
+        accounts.memory.resize(held.bytes + remembered);
         let tally = self.shard.take_tally();
         self.common.handles.publish(&tally, held, &mut accounts.published);
         let panics = self.common.policies.take_panics();

@@ -105,6 +105,11 @@ pub(in crate::tail_sampling) type Ballot = Result<Vote, Failed>;
 pub(in crate::tail_sampling) struct RuleId(u16);
 
 impl RuleId {
+    /// The number that has this [`index`](RuleId::index).
+    pub(in crate::tail_sampling) fn at(index: u16) -> Self {
+        Self(index)
+    }
+
     /// As the index of a row with an entry for each name.
     pub(in crate::tail_sampling) fn index(self) -> usize {
         self.0.into()
