@@ -10,7 +10,7 @@ use shared::service::{BuildError, Context, ProcessorConfig};
 use shared::wire::Signal;
 
 use super::TailSampling;
-use super::policy::{Compat, NamedPolicy, Seen};
+use super::policy::{Asked, Compat, NamedPolicy, Seen, lint};
 use super::tier::TierConfig;
 
 config_struct! {
@@ -103,6 +103,11 @@ impl ProcessorConfig for TailSamplingConfig {
             }
             policy.validate(&at, problems);
         }
+        let asked = match self.sample_on_first_match {
+            true => Asked::UpToFirstMatch,
+            false => Asked::All,
+        };
+        lint(&self.policies, asked, &at, problems);
         let marks: usize = self.policies.iter().map(NamedPolicy::marks).sum();
         if marks > Seen::MAX {
             let message = format!(

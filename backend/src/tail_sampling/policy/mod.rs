@@ -16,6 +16,7 @@ use shared::wire::Resource;
 
 use super::trace::Summary;
 
+mod lint;
 mod marks;
 mod notes;
 mod parts;
@@ -34,17 +35,20 @@ mod span_count;
 mod status_code;
 mod string_attribute;
 mod trace_flags;
+mod trace_state;
 
 mod bytes_limiting;
 mod rate_limiting;
 
 mod and;
+mod composite;
 mod drop;
 mod not;
 
 #[cfg(test)]
 pub(super) mod testing;
 
+pub(super) use lint::{Asked, lint};
 pub(super) use marks::{Marks, Place, Seen};
 pub(super) use notes::Notes;
 pub(super) use registry::NamedPolicy;
@@ -61,6 +65,7 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<and::AndConfig>(),
     PolicyType::of::<boolean_attribute::BooleanAttributeConfig>(),
     PolicyType::of::<bytes_limiting::BytesLimitingConfig>(),
+    PolicyType::of::<composite::CompositeConfig>(),
     PolicyType::of::<drop::DropConfig>(),
     PolicyType::of::<latency::LatencyConfig>(),
     PolicyType::of::<not::NotConfig>(),
@@ -71,6 +76,7 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<status_code::StatusCodeConfig>(),
     PolicyType::of::<string_attribute::StringAttributeConfig>(),
     PolicyType::of::<trace_flags::TraceFlagsConfig>(),
+    PolicyType::of::<trace_state::TraceStateConfig>(),
 ];
 
 /// One way to decide. It serves all shards at once, so any state is atomic or under a lock that is

@@ -245,9 +245,10 @@ fn attribute(writer: &mut Writer, number: u32, token: &str) {
     }
 }
 
-fn validated(policy: &str) -> Problems {
+fn validated(keys: &str, policies: &[&str]) -> Problems {
     let mut problems = Problems::default();
-    let node = yaml::parse(&format!("policies: [{policy}]"), 0).unwrap();
+    let text = format!("{keys}policies: [{}]", policies.join(", "));
+    let node = yaml::parse(&text, 0).unwrap();
     if let Some(config) = TailSamplingConfig::decode(&node, &Path::ROOT, &mut problems) {
         config.validate(&Path::ROOT, &mut problems);
     }
@@ -256,13 +257,22 @@ fn validated(policy: &str) -> Problems {
 
 /// All that is wrong with a configuration of this one policy.
 pub(super) fn problems(policy: &str) -> String {
-    let lines: Vec<String> = validated(policy).errors().iter().map(ToString::to_string).collect();
+    let problems = validated("", &[policy]);
+    let lines: Vec<String> = problems.errors().iter().map(ToString::to_string).collect();
     lines.join("\n")
 }
 
 /// All that is warned about in a configuration of this one policy.
-pub(super) fn warnings(policies: &str) -> String {
-    let problems = validated(policies);
+#[track_caller]
+pub(super) fn warnings(policy: &str) -> String {
+    warnings_of("", &[policy])
+}
+
+/// All that is warned about in a configuration of these policies. `keys` are lines of the
+/// processor's section.
+#[track_caller]
+pub(super) fn warnings_of(keys: &str, policies: &[&str]) -> String {
+    let problems = validated(keys, policies);
     assert!(problems.errors().is_empty(), "{:?}", problems.errors());
     let lines: Vec<String> = problems.warnings().iter().map(ToString::to_string).collect();
     lines.join("\n")
