@@ -352,6 +352,7 @@ fn showing_a_trace_again_leaves_what_its_arrival_left() {
     assert_eq!((trace.seen, trace.summary), before);
 }
 
+#[test]
 fn in_dry_run_everything_is_kept_and_the_decisions_are_counted() {
     let mut bench = Bench::new(ERRORS, Settings { dry_run: true, ..settings() });
     bench.admit(&[failed(1, 1), TestSpan::new(2, 2), TestSpan::new(3, 3)]);
