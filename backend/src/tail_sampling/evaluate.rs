@@ -172,6 +172,19 @@ impl Policies {
         }
     }
 
+    /// Shows a resource to the policies that write about the traces it is part of.
+    #[inline]
+    pub(super) fn note_resource(&self, trace: &mut Trace, resource: Resource<'_>) {
+        if self.note_takers.is_empty() {
+            return;
+        }
+        let notes = &mut trace.notes;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.note_takers.iter().for_each(|policy| policy.note_resource(resource, notes));
+        }));
+        outcome.unwrap_or_else(|_| self.note_panic());
+    }
+
     /// What the policies see in a resource alone.
     pub(super) fn observe_resource(&self, resource: Resource<'_>) -> Seen {
         let observed = catch_unwind(AssertUnwindSafe(|| {

@@ -6,7 +6,7 @@ use shared::telemetry::metrics::Descriptor;
 
 use super::deadlines::Cause;
 use super::evaluate::Standing;
-use super::policy::Decision;
+use super::policy::{ADAPTIVE_DESCRIPTORS, Decision};
 use super::shard::Held;
 use super::tally::{Amount, PolicyTally, Tally};
 
@@ -25,6 +25,7 @@ pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
     SampledOutMetrics::DESCRIPTORS,
     LostMetrics::DESCRIPTORS,
     CauseMetrics::DESCRIPTORS,
+    ADAPTIVE_DESCRIPTORS,
 ];
 
 metric_set! {

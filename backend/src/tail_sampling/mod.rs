@@ -95,17 +95,13 @@ impl TailSampling {
     /// Starts one task a worker thread of the runtime it is called in.
     fn start(config: &TailSamplingConfig, ctx: &Context, next: &Next) -> Self {
         let shards = tokio::runtime::Handle::current().metrics().num_workers().max(1);
-        let mut names = Names::default();
+        let mut names = Names::of(ctx.id.name.as_deref());
         let terms = Terms::new(config.compat, TierSize::new(config.tier.size));
         let policies = Arc::new(Policies::build(config, &terms, &mut names));
-        let label = |policy: &str| match &ctx.id.name {
-            Some(component) => format!("{component}.{policy}"),
-            None => policy.to_owned(),
-        };
         let common = Arc::new(Common {
             id: ctx.id.to_string(),
             handles: Handles::new(
-                policies.standings().map(|(policy, standing)| (label(policy), standing)),
+                policies.standings().map(|(policy, standing)| (names.label(policy), standing)),
                 config.dry_run,
             ),
             policies,

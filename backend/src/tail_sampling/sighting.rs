@@ -27,6 +27,7 @@ pub(super) fn show_again(trace: &mut Trace, buffer: &Buffer, policies: &Policies
         let entry = ResourceEntry { content: buffer.headers.resource_bytes(resource) };
         let scope = ScopeEntry { content: buffer.headers.scope_bytes(run.scope) };
         let under = (entry, entry.resource(), scope);
+        policies.note_resource(trace, entry.resource());
         for field in Fields::new(run.bytes) {
             let Value::Bytes(span) = field.value else { continue };
             let span = Span::read(span);

@@ -26,6 +26,15 @@ mod terms;
 mod token_bucket;
 mod vote;
 
+mod field;
+mod fingerprint;
+mod randomness;
+
+mod adaptive;
+mod ema_dynamic;
+mod ema_throughput;
+mod windowed_throughput;
+
 mod always_sample;
 mod boolean_attribute;
 mod latency;
@@ -48,6 +57,7 @@ mod not;
 #[cfg(test)]
 pub(super) mod testing;
 
+pub(super) use adaptive::DESCRIPTORS as ADAPTIVE_DESCRIPTORS;
 pub(super) use lint::{Asked, lint};
 pub(super) use marks::{Marks, Place, Seen};
 pub(super) use notes::Notes;
@@ -67,6 +77,8 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<bytes_limiting::BytesLimitingConfig>(),
     PolicyType::of::<composite::CompositeConfig>(),
     PolicyType::of::<drop::DropConfig>(),
+    PolicyType::of::<ema_dynamic::EmaDynamicConfig>(),
+    PolicyType::of::<ema_throughput::EmaThroughputConfig>(),
     PolicyType::of::<latency::LatencyConfig>(),
     PolicyType::of::<not::NotConfig>(),
     PolicyType::of::<numeric_attribute::NumericAttributeConfig>(),
@@ -77,6 +89,7 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<string_attribute::StringAttributeConfig>(),
     PolicyType::of::<trace_flags::TraceFlagsConfig>(),
     PolicyType::of::<trace_state::TraceStateConfig>(),
+    PolicyType::of::<windowed_throughput::WindowedThroughputConfig>(),
 ];
 
 /// One way to decide. It serves all shards at once, so any state is atomic or under a lock that is
@@ -110,6 +123,10 @@ pub(super) trait Policy: Send + Sync {
     /// Sees a span on arrival and writes about it. Not asked unless it [takes
     /// notes](Policy::takes_notes).
     fn note(&self, _sight: &Sight<'_>, _notes: &mut Notes) {}
+
+    /// Sees the resource of the spans that follow, as often as it is another one within a trace, and
+    /// writes about it. Not asked unless it [takes notes](Policy::takes_notes).
+    fn note_resource(&self, _resource: Resource<'_>, _notes: &mut Notes) {}
 
     /// Decides. What the policy has a limited amount of, this takes.
     ///
@@ -269,6 +286,11 @@ impl<'a> Builder<'a> {
         Box::new(Single { policy, place })
     }
 
+    /// How metrics name the policy that is being built.
+    pub(super) fn label(&self) -> String {
+        self.names.label(&self.path.join("/"))
+    }
+
     /// What `build` makes, as the policy `name` under the one that is being built.
     pub(super) fn branch(
         &mut self,
@@ -317,6 +339,11 @@ pub(super) trait PolicyConfig: Decode + Fields + fmt::Debug + Send + Sync + 'sta
     const TYPE: &'static str;
     /// What it may stand in, and what in it. One that drops is asked first.
     const SHAPE: Shape = Shape::Simple;
+
+    /// Whether this one drops traces: by its type, or by how it is configured.
+    fn drops(&self) -> bool {
+        Self::SHAPE == Shape::Drop
+    }
 
     /// Reports everything that is wrong.
     fn validate(&self, _at: &Path<'_>, _problems: &mut Problems) {}

@@ -13,6 +13,7 @@ trait AnyPolicyConfig: fmt::Debug + Send + Sync {
     fn validate(&self, at: &Path<'_>, problems: &mut Problems);
     fn shape(&self) -> Shape;
     fn parts(&self) -> &[NamedPolicy];
+    fn drops(&self) -> bool;
     fn marks(&self) -> usize;
     fn keeps_everything(&self) -> bool;
     fn has_budget(&self) -> bool;
@@ -28,6 +29,9 @@ impl<C: PolicyConfig> AnyPolicyConfig for C {
     }
     fn parts(&self) -> &[NamedPolicy] {
         PolicyConfig::parts(self)
+    }
+    fn drops(&self) -> bool {
+        PolicyConfig::drops(self)
     }
     fn marks(&self) -> usize {
         PolicyConfig::marks(self)
@@ -102,7 +106,7 @@ impl NamedPolicy {
 
     /// Whether it is asked before those that keep.
     pub(in crate::tail_sampling) fn drops(&self) -> bool {
-        self.shape() == Shape::Drop
+        self.config.drops()
     }
 
     /// What it may stand in.

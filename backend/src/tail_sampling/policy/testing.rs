@@ -3,7 +3,7 @@
 //! A policy is written as in the configuration. A trace is its spans, with semicolons between
 //! them; a span is `start..end` in milliseconds, then any of:
 //!
-//! - `ok` or `error`, `child`, `name:text`, `flags:0x1`, `state:k=v,l=w` (the trace state)
+//! - `ok` or `error`, `child`, `name:text`, `kind:2`, `flags:0x1`, `state:k=v,l=w` (the trace state)
 //! - `key=text`, `key=#5` (an integer), `key=~1.5` (a double), `key=?true` (a boolean)
 //! - the same with `@` before the key for an attribute of its resource
 //! - `event:name`, and `event:name,key=text` with attributes of the event
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use shared::config::{Decode, Path, Problems, yaml};
 use shared::service::ProcessorConfig;
-use shared::wire::{Signal, Span, Writer, export};
+use shared::wire::export::{self, ResourceEntry, ScopeEntry};
+use shared::wire::{Resource, Signal, Span, Writer};
 use shared::{Batch, clock};
 
 use super::super::config::TailSamplingConfig;
@@ -65,7 +66,7 @@ pub(super) fn check_all(keys: &str, entries: &[&str], trace: &str, expected: Dec
 
 /// A trace that the policies have seen.
 #[track_caller]
-fn seen(policies: &Policies, trace: &str) -> Trace {
+pub(super) fn seen(policies: &Policies, trace: &str) -> Trace {
     let mut seen = Trace::new([1; 16], clock::now());
     for span in trace.split(';') {
         arrive(policies, &mut seen, span);
@@ -76,14 +77,27 @@ fn seen(policies: &Policies, trace: &str) -> Trace {
 /// Another span of it arrives.
 #[track_caller]
 fn arrive(policies: &Policies, trace: &mut Trace, span: &str) {
-    let batch = request(span);
-    for entry in export::resources(batch.bytes()) {
-        trace.seen = trace.seen.union(policies.observe_resource(entry.resource()));
-        for scope in entry.scopes() {
-            for span in scope.records() {
-                let span = Span::read(span);
-                trace.summary.add(&span, span.raw.len() + 3);
-                policies.observe(trace, &span, (entry, entry.resource(), scope));
+    each_span(span, |span, under| {
+        trace.seen = trace.seen.union(policies.observe_resource(under.1));
+        policies.note_resource(trace, under.1);
+        trace.summary.add(span, span.raw.len() + 3);
+        policies.observe(trace, span, under);
+    });
+}
+
+/// What a span is under.
+pub(super) type Under<'a> = (ResourceEntry<'a>, Resource<'a>, ScopeEntry<'a>);
+
+/// Shows the spans of a trace, each under a resource of its own.
+#[track_caller]
+pub(super) fn each_span(spans: &str, mut see: impl FnMut(&Span<'_>, Under<'_>)) {
+    for span in spans.split(';') {
+        let batch = request(span);
+        for entry in export::resources(batch.bytes()) {
+            for scope in entry.scopes() {
+                for span in scope.records() {
+                    see(&Span::read(span), (entry, entry.resource(), scope));
+                }
             }
         }
     }
@@ -210,6 +224,7 @@ fn write_span(span: &mut Writer, tokens: &[&str]) {
     for token in &tokens[1..] {
         match token.split_once(':') {
             Some(("name", name)) => span.bytes(5, name.as_bytes()),
+            Some(("kind", kind)) => span.varint(6, kind.parse().unwrap()),
             Some(("state", state)) => span.bytes(3, state.as_bytes()),
             Some(("flags", flags)) => {
                 let flags = flags.strip_prefix("0x").unwrap();

@@ -121,22 +121,39 @@ impl RuleId {
 /// Names are only added, so that a remembered decision can name its policy after a change of
 /// policies. There are [`Names::MAX`] at most; later ones share the last place.
 #[derive(Debug, Clone, Default)]
-pub(in crate::tail_sampling) struct Names(Vec<Arc<str>>);
+pub(in crate::tail_sampling) struct Names {
+    names: Vec<Arc<str>>,
+    /// The name of the processor, if it has one.
+    processor: Option<String>,
+}
 
 impl Names {
     /// How many names there can be.
     const MAX: usize = 1 << 14;
 
+    /// No names yet, of the policies of a processor that may have a name of its own.
+    pub(in crate::tail_sampling) fn of(processor: Option<&str>) -> Self {
+        Self { names: Vec::new(), processor: processor.map(str::to_owned) }
+    }
+
+    /// How metrics name a policy: with the name of its processor before it.
+    pub(in crate::tail_sampling) fn label(&self, policy: &str) -> String {
+        match &self.processor {
+            Some(processor) => format!("{processor}.{policy}"),
+            None => policy.to_owned(),
+        }
+    }
+
     /// The number of a name.
     pub(in crate::tail_sampling) fn intern(&mut self, name: &str) -> RuleId {
-        let place = match self.0.iter().position(|known| **known == *name) {
+        let place = match self.names.iter().position(|known| **known == *name) {
             Some(place) => place,
-            None if self.0.len() + 1 < Self::MAX => {
-                self.0.push(name.into());
-                self.0.len() - 1
+            None if self.names.len() + 1 < Self::MAX => {
+                self.names.push(name.into());
+                self.names.len() - 1
             }
             None => {
-                self.0.resize(Self::MAX, "other".into());
+                self.names.resize(Self::MAX, "other".into());
                 Self::MAX - 1
             }
         };
@@ -145,7 +162,7 @@ impl Names {
 
     /// The name behind a number.
     pub(in crate::tail_sampling) fn get(&self, id: RuleId) -> &Arc<str> {
-        &self.0[id.index()]
+        &self.names[id.index()]
     }
 }
 
@@ -163,7 +180,7 @@ mod tests {
         assert_eq!(names.intern("a"), first);
         assert_eq!(&**names.get(first), "a");
         let late = names.intern("one more");
-        assert_eq!((&**names.get(late), names.0.len()), ("other", Names::MAX));
+        assert_eq!((&**names.get(late), names.names.len()), ("other", Names::MAX));
     }
 
     #[test]

@@ -136,6 +136,7 @@ fn add_span(
     if let Some(run) = buffer.append(trace.last_run, arrival.scope, raw) {
         trace.last_run = Some(run);
         trace.seen = trace.seen.union(buffer.headers.seen(arrival.resource_number));
+        policies.note_resource(trace, arrival.resource);
     }
     let span = Span::read(span);
     trace.last_arrival = arrival.moment;
