@@ -40,3 +40,12 @@ fn a_component_of_the_other_tier_is_told_with_all_other_mistakes() {
     );
     assert_eq!(output.status.code(), Some(64));
 }
+
+#[test]
+fn the_practical_example_of_the_collectors_documentation_is_valid() {
+    let example =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tail_sampling/practical-example.yaml");
+    let output = backend(&["validate", "--config", example]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(output.status.code(), Some(0));
+}

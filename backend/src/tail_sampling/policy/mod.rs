@@ -4,8 +4,8 @@
 //! trace is due it decides from its marks and the trace's summary, never from the spans. So a
 //! trace that is dropped costs almost nothing, and its bytes need not be read again.
 //!
-//! To add one, write a file like `status_code.rs` and a line in [`POLICIES`]. A combination of
-//! policies is a [`Rule`] of its own: see `and.rs`.
+//! To add one, write a file like `status_code.rs` and a line in [`POLICIES`]; CONTRIBUTING.md shows
+//! it step by step. A combination of policies is a [`Rule`] of its own: see `and.rs`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +55,12 @@ mod drop;
 mod not;
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod practical_example;
+#[cfg(test)]
 pub(super) mod testing;
 
 pub(super) use adaptive::DESCRIPTORS as ADAPTIVE_DESCRIPTORS;
@@ -90,6 +96,8 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<trace_flags::TraceFlagsConfig>(),
     PolicyType::of::<trace_state::TraceStateConfig>(),
     PolicyType::of::<windowed_throughput::WindowedThroughputConfig>(),
+    #[cfg(test)]
+    PolicyType::of::<example::SpanNameConfig>(),
 ];
 
 /// One way to decide. It serves all shards at once, so any state is atomic or under a lock that is

@@ -246,6 +246,13 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_shows_a_policy_that_works() {
+        let guide = include_str!("../../../../CONTRIBUTING.md");
+        let file = include_str!("example.rs");
+        assert!(guide.contains(&format!("```rust\n{file}```\n")), "copy example.rs into the guide");
+    }
+
+    #[test]
     fn only_the_block_of_the_type_is_allowed() {
         assert_eq!(
             problems("{name: a, type: always_sample, latency: {threshold_ms: 5}, nmae: b}"),

@@ -17,7 +17,7 @@ use shared::wire::{Resource, Signal, Span, Writer};
 use shared::{Batch, clock};
 
 use super::super::config::TailSamplingConfig;
-use super::super::evaluate::Policies;
+use super::super::evaluate::{Policies, Verdict};
 use super::super::tier::TierSize;
 use super::super::trace::Trace;
 use super::terms::Seconds;
@@ -58,10 +58,17 @@ pub(super) fn check_all(keys: &str, entries: &[&str], trace: &str, expected: Dec
     let config = config(keys, entries);
     let terms = Terms::new(config.compat, TierSize::new(config.tier.size));
     let policies = Policies::build(&config, &terms, &mut Names::default());
-    let due = seen(&policies, trace);
+    let verdict = judged(&policies, [1; 16], trace);
+    assert_eq!(verdict.decision, expected, "{entries:?} on {trace}");
+}
+
+/// What policies decide about a trace with this id.
+#[track_caller]
+pub(super) fn judged(policies: &Policies, id: [u8; 16], trace: &str) -> Verdict {
+    let mut due = seen(policies, trace);
+    due.summary.trace_id = id;
     let now = clock::now();
-    let verdicts = policies.judge(&[due], now, &mut policies.tallies(), || now);
-    assert_eq!(verdicts[0].decision, expected, "{entries:?} on {trace}");
+    policies.judge(&[due], now, &mut policies.tallies(), || now).remove(0)
 }
 
 /// A trace that the policies have seen.
@@ -145,6 +152,13 @@ impl Subject {
     pub(super) fn vote(&self, millis: u64, trace: &str) -> Ballot {
         let now = self.start + Duration::from_millis(millis);
         self.rule().rule.evaluate(&seen(&self.policies, trace).case(now))
+    }
+
+    /// What it would say.
+    #[track_caller]
+    pub(super) fn peek(&self, millis: u64, trace: &str) -> Ballot {
+        let now = self.start + Duration::from_millis(millis);
+        self.rule().rule.peek(&seen(&self.policies, trace).case(now))
     }
 
     /// Whether it keeps a trace of so many spans after so many milliseconds. It must have said so
