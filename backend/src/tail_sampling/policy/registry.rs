@@ -12,7 +12,6 @@ use super::{Branch, Builder, POLICIES, PolicyConfig, Rule};
 trait AnyPolicyConfig: fmt::Debug + Send + Sync {
     fn validate(&self, at: &Path<'_>, problems: &mut Problems);
     fn shape(&self) -> Shape;
-    fn parts(&self) -> &[NamedPolicy];
     fn drops(&self) -> bool;
     fn marks(&self) -> usize;
     fn keeps_everything(&self) -> bool;
@@ -26,9 +25,6 @@ impl<C: PolicyConfig> AnyPolicyConfig for C {
     }
     fn shape(&self) -> Shape {
         C::SHAPE
-    }
-    fn parts(&self) -> &[NamedPolicy] {
-        PolicyConfig::parts(self)
     }
     fn drops(&self) -> bool {
         PolicyConfig::drops(self)
@@ -112,11 +108,6 @@ impl NamedPolicy {
     /// What it may stand in.
     pub(super) fn shape(&self) -> Shape {
         self.config.shape()
-    }
-
-    /// Its sub-policies.
-    pub(in crate::tail_sampling) fn parts(&self) -> &[NamedPolicy] {
-        self.config.parts()
     }
 
     /// Whether it plainly keeps every trace.

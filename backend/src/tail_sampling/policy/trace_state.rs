@@ -18,7 +18,7 @@ config_struct! {
 }
 
 /// How long key and value may be together.
-/// Source: contrib v0.156 tailsamplingprocessor/internal/sampling/trace_state_filter.go.
+/// Source: contrib v0.156 `tailsamplingprocessor/internal/sampling/trace_state_filter.go`.
 const MAX_MEMBER: usize = 255;
 
 impl TraceStateConfig {
