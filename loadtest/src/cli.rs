@@ -202,6 +202,10 @@ pub struct SinkArguments {
     /// Count traces and spans that arrive twice, which needs memory for each span
     #[arg(long)]
     pub traces: bool,
+    /// Write every request to this file, as the file exporter would: JSON lines if it is called
+    /// .json or .jsonl, else protobuf, of which only traces; compressed with .gz or .zst behind that
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
 }
 
 /// `loadtest measure`.

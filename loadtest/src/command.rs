@@ -14,6 +14,7 @@ use crate::progress::{Progress, Reading, say};
 use crate::report::{Report, latency, mebibytes, per_second, thousands};
 use crate::send::{Counts, Load, Outcome};
 use crate::sink::Sink;
+use crate::tape::Tape;
 use crate::testbed::TestbedError;
 use crate::testbed::cluster::client;
 
@@ -108,9 +109,13 @@ pub(crate) fn describe(
 /// When an address is in use.
 pub async fn sink(arguments: SinkArguments, stop: CancellationToken) -> Result<bool, TestbedError> {
     let detail = if arguments.traces { Detail::Traces } else { Detail::Counts };
+    let tape = arguments.record.as_deref().map(Tape::create).transpose()?;
     let mut sinks = Vec::new();
     for address in arguments.listen {
-        let sink = Sink::start(address, detail).await?;
+        let sink = match &tape {
+            Some(tape) => Sink::record(address, detail, tape).await?,
+            None => Sink::start(address, detail).await?,
+        };
         say(&format!("listening on {}", sink.address()));
         sinks.push(sink);
     }
@@ -138,6 +143,12 @@ pub async fn sink(arguments: SinkArguments, stop: CancellationToken) -> Result<b
             report.row("traces", thousands(traces.len() as u64), "");
             report.row("spans that came twice", thousands(twice as u64), "");
         }
+    }
+    if let Some(tape) = tape {
+        let (requests, skipped) = tape.finish()?;
+        report.section("Recorded");
+        report.row("requests", thousands(requests), "");
+        report.row("requests left out", thousands(skipped), "of other signals than traces");
     }
     report.print();
     Ok(true)

@@ -23,5 +23,6 @@ pub mod report;
 pub mod scenario;
 pub mod send;
 pub mod sink;
+pub mod tape;
 pub mod testbed;
 pub mod truth;

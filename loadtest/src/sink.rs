@@ -11,6 +11,7 @@ use shared::service::{ComponentId, Context, Receiver, ReceiverConfig as _};
 use shared::{Next, Signal};
 
 use crate::ledger::{Detail, Ledger};
+use crate::tape::{Recorder, Tape};
 use crate::testbed::TestbedError;
 
 /// A destination that serves OTLP/gRPC.
@@ -27,13 +28,35 @@ impl Sink {
     /// When it is in use.
     pub async fn start(address: SocketAddr, detail: Detail) -> Result<Self, TestbedError> {
         let ledger = Ledger::new(detail);
+        let next: Next = Arc::<Ledger>::clone(&ledger);
+        Self::serve(address, ledger, next).await
+    }
+
+    /// The same, with every request written to a file too.
+    ///
+    /// # Errors
+    /// As that.
+    pub async fn record(
+        address: SocketAddr,
+        detail: Detail,
+        tape: &Arc<Tape>,
+    ) -> Result<Self, TestbedError> {
+        let ledger = Ledger::new(detail);
+        let (tape, next) = (Arc::clone(tape), Arc::clone(&ledger));
+        Self::serve(address, ledger, Arc::new(Recorder { tape, next })).await
+    }
+
+    async fn serve(
+        address: SocketAddr,
+        ledger: Arc<Ledger>,
+        next: Next,
+    ) -> Result<Self, TestbedError> {
         let grpc = GrpcServerConfig {
             endpoint: address.to_string(),
             max_recv_msg_size_mib: 256,
             ..GrpcServerConfig::default()
         };
         let protocols = ProtocolsConfig { grpc: Section::on(grpc), ..ProtocolsConfig::default() };
-        let next: Next = Arc::<Ledger>::clone(&ledger);
         let outputs: BTreeMap<Signal, Next> =
             Signal::ALL.map(|signal| (signal, Arc::clone(&next))).into();
         let context = Context {

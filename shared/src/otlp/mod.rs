@@ -6,6 +6,7 @@ mod http_exporter;
 mod intake;
 pub mod metrics;
 mod receiver;
+pub mod recorded;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! Compression: the only file of ours that inflates, and always under a cap.
 
 use std::cell::RefCell;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use zstd::zstd_safe::DCtx;
 
@@ -105,6 +105,27 @@ pub fn inflate(coding: Coding, compressed: &[u8], limit: usize) -> Result<Vec<u8
         }
     }
     Ok(inflated.bytes)
+}
+
+/// Inflates what `compressed` gives as it is read. Holds no more than a window of the format; who
+/// reads bounds the rest.
+///
+/// # Errors
+/// When there is no such stream; while reading, when it is corrupt or cut off.
+#[allow(clippy::disallowed_types, reason = "the one place that inflates; nothing is kept")]
+pub fn inflating(
+    coding: Coding,
+    compressed: impl BufRead + Send + 'static,
+) -> io::Result<Box<dyn Read + Send>> {
+    Ok(match coding {
+        Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(compressed)),
+        Coding::Zlib => Box::new(flate2::bufread::ZlibDecoder::new(compressed)),
+        Coding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(compressed)?),
+        Coding::Snappy | Coding::SnappyFramed => {
+            Box::new(snap::read::FrameDecoder::new(compressed))
+        }
+        Coding::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(compressed)),
+    })
 }
 
 /// A block says its length in front, which is looked at before anything is allocated.
