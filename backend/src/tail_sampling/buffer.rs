@@ -32,6 +32,12 @@ impl Buffer {
         }
     }
 
+    /// Appends a span that is about to leave, as a run of its own.
+    pub(super) fn append_leaving(&mut self, scope: u32, span: &[u8]) -> RunId {
+        self.headers.add_run(scope);
+        self.log.append_leaving(scope, span)
+    }
+
     /// Lets go of one run.
     pub(super) fn release(&mut self, id: RunId) {
         let scope = self.log.run(id).scope;

@@ -51,6 +51,9 @@ config_struct! {
         pub compat: Compat = Compat::V0156,
         /// Ours: the backends that share budgets with `cluster: true`.
         pub tier: TierConfig = TierConfig::default(),
+        /// Ours: whether the spans of traces whose outcome is certain leave, or are let go, before
+        /// their trace is due. No decision, vote or count depends on it.
+        pub early_release: bool = true,
         /// Whether to wait at `num_traces` instead of judging early; never done here.
         pub block_on_overflow: NotSupported = NotSupported,
         /// Only complete traces are judged here.

@@ -15,8 +15,9 @@ use shared::wire::export::{ResourceEntry, ScopeEntry};
 use shared::wire::{Resource, Span};
 
 use super::config::TailSamplingConfig;
+use super::outcome::Outcome;
 use super::policy::{
-    Branch, Builder, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Terms,
+    Branch, Builder, Case, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Terms,
     Threshold, Vote, Watch, Watcher,
 };
 use super::tally::PolicyTally;
@@ -26,6 +27,8 @@ use super::trace::Trace;
 pub(super) struct Policies {
     /// Those that drop first, then the others, each group in its order.
     rules: Vec<Branch>,
+    /// How many of these may drop a trace; they stand first.
+    dropping: usize,
     /// Those in dry run, in their order.
     rehearsed: Vec<Branch>,
     /// Name of each of both.
@@ -109,6 +112,7 @@ impl Policies {
         let mut build = |policies: &[&NamedPolicy]| -> Vec<Branch> {
             policies.iter().map(|policy| policy.build(&mut builder)).collect()
         };
+        let drop_count = dropping.len();
         let rules = build(&[dropping, keeping].concat());
         let rehearsed = build(&rehearsed);
         let Watch { watchers, note_takers, keys } = builder.finish();
@@ -116,7 +120,17 @@ impl Policies {
         let names = all.map(|branch| Arc::clone(names.get(branch.id))).collect();
         let panics = AtomicU64::new(0);
         let first_match = config.sample_on_first_match;
-        Self { rules, rehearsed, names, watchers, note_takers, keys, first_match, panics }
+        Self {
+            rules,
+            dropping: drop_count,
+            rehearsed,
+            names,
+            watchers,
+            note_takers,
+            keys,
+            first_match,
+            panics,
+        }
     }
 
     /// The policies in the order in which they vote, each with what its counts tell.
@@ -256,6 +270,34 @@ impl Policies {
             }
         }
         polls.into_iter().map(|poll| poll.verdict).collect()
+    }
+
+    /// What [`Policies::judge`] is bound to decide about a trace, whatever spans may still come.
+    ///
+    /// Put together as there: a policy that drops goes before all that keep, and one that keeps
+    /// before all that do not.
+    pub(super) fn foregone(&self, case: &Case<'_>) -> Option<Outcome> {
+        let certain = catch_unwind(AssertUnwindSafe(|| {
+            let (dropping, keeping) = self.rules.split_at(self.dropping);
+            let (mut may_drop, mut may_keep) = (false, false);
+            for branch in dropping {
+                match branch.rule.foregone(case) {
+                    Some(Decision::Dropped) => return Some(Outcome::Discarded),
+                    Some(Decision::NotSampled) => {}
+                    Some(Decision::Sampled) | None => may_drop = true,
+                }
+            }
+            for branch in keeping {
+                match branch.rule.foregone(case) {
+                    Some(Decision::Sampled) if may_drop => return None,
+                    Some(Decision::Sampled) => return Some(Outcome::Kept),
+                    Some(Decision::NotSampled) => {}
+                    Some(Decision::Dropped) | None => may_keep = true,
+                }
+            }
+            (!may_keep).then_some(Outcome::Discarded)
+        }));
+        certain.ok().flatten()
     }
 
     /// Whether further policies are not asked.

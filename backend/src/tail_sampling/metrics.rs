@@ -21,6 +21,7 @@ pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
     DryRunVoteMetrics::DESCRIPTORS,
     DryRunChangeMetrics::DESCRIPTORS,
     CacheMetrics::DESCRIPTORS,
+    CertainMetrics::DESCRIPTORS,
     RememberedMetrics::DESCRIPTORS,
     SampledOutMetrics::DESCRIPTORS,
     LostMetrics::DESCRIPTORS,
@@ -57,6 +58,8 @@ metric_set! {
     refused_spans: Counter = "otelcol_processor_tail_sampling_inbox_refused_spans", "{span}";
     /// Number of traces that were not kept because they grew beyond maximum_trace_size_bytes.
     too_large: Counter = "otelcol_processor_tail_sampling_traces_dropped_too_large", "{trace}";
+    /// Number of traces whose outcome was certain early and about which the policies then decided otherwise, by a fault of theirs; the early outcome stands.
+    contradictions: Counter = "otelcol_processor_tail_sampling_early_outcome_contradictions", "{trace}";
     /// Number of spans without a trace id, each judged by itself at once.
     spans_without_trace_id: Counter = "otelcol_processor_tail_sampling_spans_without_trace_id", "{span}";
 }
@@ -131,6 +134,13 @@ metric_set! {
 }
 
 metric_set! {
+    /// Traces whose outcome was certain early.
+    pub(super) struct CertainMetrics ["sampled"];
+    /// Number of traces whose outcome was certain before they were due, so that their spans were forwarded or let go at once.
+    traces: Counter = "otelcol_processor_tail_sampling_early_outcomes", "{trace}";
+}
+
+metric_set! {
     /// Late spans.
     pub(super) struct CacheMetrics ["sampled"];
     /// Number of late spans that followed a remembered decision.
@@ -179,6 +189,7 @@ pub(super) struct Handles {
     pub(super) lost_shutdown: LostMetrics,
     decisions: [GlobalMetrics; 3],
     late: Pair<CacheMetrics>,
+    certain: [CertainMetrics; 2],
     remembered: [RememberedMetrics; 2],
     sampled_out: [SampledOutMetrics; 4],
     causes: [CauseMetrics; Cause::COUNT],
@@ -277,6 +288,7 @@ impl Handles {
                 sampled: CacheMetrics::new(&[("sampled", "true")]),
                 not_sampled: CacheMetrics::new(&[("sampled", "false")]),
             },
+            certain: ["true", "false"].map(|sampled| CertainMetrics::new(&[("sampled", sampled)])),
             remembered: ["true", "false"]
                 .map(|sampled| RememberedMetrics::new(&[("sampled", sampled)])),
             sampled_out: ["decision", "late_span", "shutdown", "too_large"]
@@ -312,6 +324,10 @@ impl Handles {
         for (handle, spans) in self.sampled_out.iter().zip(sampled_out) {
             handle.spans.increment(spans);
         }
+        for (handle, traces) in self.certain.iter().zip(tally.certain) {
+            handle.traces.increment(traces);
+        }
+        metrics.contradictions.increment(tally.contradictions);
         for (handle, traces) in self.causes.iter().zip(tally.causes) {
             handle.traces.increment(traces);
         }

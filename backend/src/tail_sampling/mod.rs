@@ -3,7 +3,8 @@
 //! In reading order: [`config`], [`policy`] and [`tier`] are what a user sets. A [`shard`] is the
 //! pure state machine, made of the traces that wait ([`trace`], [`deadlines`]), their spans' bytes
 //! in a log ([`buffer`], [`segments`], [`headers`]), the policies' votes ([`sighting`],
-//! [`evaluate`]), the decisions that are remembered ([`decision_cache`], [`fingerprints`]) and what is on its way out
+//! [`evaluate`]), what is certain ahead of time ([`outcome`],
+//! [`former`]), the decisions that are remembered ([`decision_cache`], [`fingerprints`]) and what is on its way out
 //! ([`outgoing`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
 //!
 //! There is a shard for each worker thread. A trace's shard comes from its id by a hash with a
@@ -27,6 +28,8 @@ mod slab;
 mod decision_cache;
 mod evaluate;
 mod fingerprints;
+mod former;
+mod outcome;
 mod outgoing;
 mod tally;
 
@@ -184,6 +187,7 @@ fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
         sampled_cache: cache.sampled_cache_size.div_ceil(shards),
         not_sampled_cache: cache.non_sampled_cache_size.div_ceil(shards),
         dry_run: config.dry_run,
+        early_release: config.early_release,
         segment_bytes: SEGMENT_BYTES,
         request: REQUEST,
     }

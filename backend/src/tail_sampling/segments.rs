@@ -68,18 +68,39 @@ impl Segment {
         self.bytes.capacity() + self.runs.capacity() * size_of::<Run>()
     }
 
+    /// Appends a run of one span; `number` is the segment's own.
+    fn push(&mut self, number: u32, before: RunId, scope: u32, span: &[u8]) -> RunId {
+        let offset = u32::try_from(self.bytes.len()).expect("segments are below 4 GiB");
+        let index = u32::try_from(self.runs.len()).expect("a run has at least one byte");
+        self.bytes.extend_from_slice(span);
+        self.runs.push(Run { before, offset, length: length(span), scope, spans: 1 });
+        self.live_runs += 1;
+        RunId { segment: number, index }
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.runs.clear();
     }
 }
 
+fn length(span: &[u8]) -> u32 {
+    u32::try_from(span.len()).expect("a request is below 4 GiB")
+}
+
+/// What is kept apart, so that spans which leave at once make no holes among those that wait.
+#[derive(Debug, Clone, Copy)]
+enum Lane {
+    Waiting,
+    Leaving,
+}
+
 /// The log of a shard.
 #[derive(Debug)]
 pub(super) struct Log {
     segments: Slab<Segment>,
-    /// The segment that is written to.
-    current: Option<u32>,
+    /// The segments that are written to, one for each [`Lane`].
+    current: [Option<u32>; 2],
     segment_bytes: usize,
     spare: Vec<Segment>,
     /// The fewest spare segments since the last [`Log::trim`]: so many were not needed.
@@ -100,7 +121,7 @@ impl Log {
     pub(super) fn new(segment_bytes: usize) -> Self {
         Self {
             segments: Slab::default(),
-            current: None,
+            current: [None; 2],
             segment_bytes,
             spare: Vec::new(),
             spare_unused: 0,
@@ -112,30 +133,31 @@ impl Log {
     /// Appends a span, given as a field of its scope entry, to the trace whose last run is `last`.
     pub(super) fn append(&mut self, last: Option<RunId>, scope: u32, span: &[u8]) -> Appended {
         self.spans += 1;
-        let length = u32::try_from(span.len()).expect("a request is below 4 GiB");
-        let segment_id = self.segment_for(span.len());
+        let segment_id = self.segment_for(span.len(), Lane::Waiting);
         let segment = &mut self.segments[segment_id];
-        let offset = u32::try_from(segment.bytes.len()).expect("segments are below 4 GiB");
-        segment.bytes.extend_from_slice(span);
         if let Some(last) = last
             && last.segment == segment_id
             && last.index as usize + 1 == segment.runs.len()
             && let Some(run) = segment.runs.last_mut()
             && run.scope == scope
         {
-            run.length += length;
+            run.length += length(span);
             run.spans += 1;
+            segment.bytes.extend_from_slice(span);
             return Appended::Extension;
         }
-        let index = u32::try_from(segment.runs.len()).expect("a run has at least one byte");
-        let before = last.unwrap_or(NONE);
-        segment.runs.push(Run { before, offset, length, scope, spans: 1 });
-        segment.live_runs += 1;
-        Appended::Run(RunId { segment: segment_id, index })
+        Appended::Run(segment.push(segment_id, last.unwrap_or(NONE), scope, span))
+    }
+
+    /// Appends a span that leaves soon, as a run by itself.
+    pub(super) fn append_leaving(&mut self, scope: u32, span: &[u8]) -> RunId {
+        self.spans += 1;
+        let segment_id = self.segment_for(span.len(), Lane::Leaving);
+        self.segments[segment_id].push(segment_id, NONE, scope, span)
     }
 
     /// The segment that a span of `length` bytes is written to.
-    fn segment_for(&mut self, length: usize) -> u32 {
+    fn segment_for(&mut self, length: usize, lane: Lane) -> u32 {
         if length > self.segment_bytes / 4 {
             // A giant gets a segment of its own size, so that no other is cut short by it.
             let (bytes, runs) = (Vec::with_capacity(length), Vec::with_capacity(1));
@@ -143,7 +165,7 @@ impl Log {
             self.allocated += segment.allocated();
             return self.segments.insert(segment);
         }
-        if let Some(current) = self.current {
+        if let Some(current) = self.current[lane as usize] {
             let segment = &self.segments[current];
             if segment.bytes.capacity() - segment.bytes.len() >= length {
                 return current;
@@ -157,7 +179,7 @@ impl Log {
         self.spare_unused = self.spare_unused.min(self.spare.len());
         self.allocated += segment.bytes.capacity();
         let current = self.segments.insert(segment);
-        self.current = Some(current);
+        self.current[lane as usize] = Some(current);
         current
     }
 
@@ -186,7 +208,7 @@ impl Log {
         if segment.live_runs > 0 {
             return;
         }
-        if self.current == Some(id.segment) {
+        if self.current.contains(&Some(id.segment)) {
             segment.clear();
             return;
         }
@@ -203,11 +225,14 @@ impl Log {
         let kept = self.spare.len() - self.spare_unused;
         self.spare.truncate(kept);
         self.spare_unused = self.spare.len();
-        if self.spans == 0
-            && let Some(current) = self.current.take()
-        {
-            let segment = self.segments.remove(current);
-            self.allocated -= segment.bytes.capacity();
+        for lane in [Lane::Waiting, Lane::Leaving] {
+            if let Some(current) = self.current[lane as usize]
+                && self.segments[current].live_runs == 0
+            {
+                self.current[lane as usize] = None;
+                let segment = self.segments.remove(current);
+                self.allocated -= segment.bytes.capacity();
+            }
         }
         self.segments.shrink();
     }

@@ -20,6 +20,7 @@ use super::buffer::Buffer;
 use super::deadlines::Deadlines;
 use super::decision_cache::{DecisionCache, Remembered};
 use super::evaluate::Policies;
+use super::former::Former;
 use super::outgoing::{Outgoing, RequestSize};
 use super::tally::Tally;
 use super::trace::{Trace, Traces};
@@ -52,6 +53,8 @@ pub(super) struct Settings {
     pub(super) not_sampled_cache: usize,
     /// Whether the policies' decisions are counted and everything is kept.
     pub(super) dry_run: bool,
+    /// Whether traces whose outcome is certain are held no longer.
+    pub(super) early_release: bool,
     /// Bytes of a segment.
     pub(super) segment_bytes: usize,
     /// How large an outgoing request becomes.
@@ -65,6 +68,9 @@ pub(super) struct Shard {
     policies: Arc<Policies>,
     /// Counts the changes of policies.
     generation: u16,
+    /// Traces that wait and whose outcome was certain to these policies.
+    released: usize,
+    former: Former,
     buffer: Buffer,
     traces: Traces,
     deadlines: Deadlines,
@@ -118,20 +124,24 @@ impl Shard {
             closing: false,
             tally: Tally { policies: policies.tallies(), ..Tally::default() },
             generation: 0,
+            released: 0,
+            former: Former::default(),
             settings,
             policies,
         }
     }
 
     /// Judges by other policies from now on, also the traces that wait: each is shown to them once
-    /// more when its next span arrives or when it is due. What was decided stands.
+    /// more when its next span arrives or when it is due. What was decided stands, and so does what
+    /// was certain, of which spans may have left already.
     ///
     /// Gives what happened until now, as told for the policies that were in force.
     pub(super) fn set_policies(&mut self, policies: Arc<Policies>) -> Tally {
         let tally = self.take_tally();
         self.buffer.headers.observe_again(|resource| policies.observe_resource(resource));
         self.tally.policies = policies.tallies();
-        self.policies = policies;
+        let former = std::mem::replace(&mut self.policies, policies);
+        self.former.push(self.generation, former, std::mem::take(&mut self.released));
         self.generation = self.generation.wrapping_add(1);
         tally
     }
@@ -151,12 +161,14 @@ impl Shard {
         self.closing = true;
     }
 
-    /// Throws all traces that wait away, without a verdict.
+    /// Throws all traces that wait away, without a verdict. What was released early has left.
     pub(super) fn discard(&mut self) {
         while let Some((sequence, _)) = self.traces.front() {
             let trace = self.traces.remove(sequence).expect("it is in front");
             self.tally.discarded_spans += self.buffer.release_chain(trace.last_run) as u64;
         }
+        self.released = 0;
+        self.former.clear();
     }
 
     /// Whether something is to be judged at once: more is held than the settings allow, or there are
@@ -200,3 +212,5 @@ impl Shard {
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twins;

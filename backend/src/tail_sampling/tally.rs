@@ -16,6 +16,10 @@ pub(super) struct Tally {
     pub(super) new_traces: u64,
     /// Final decisions, in the order of [`Decision::ALL`](super::policy::Decision::ALL).
     pub(super) decisions: [u64; 3],
+    /// Traces whose outcome was certain before they were due, kept and discarded.
+    pub(super) certain: [u64; 2],
+    /// Of these, traces about which something else was decided.
+    pub(super) contradictions: u64,
     /// Traces by why they were judged when they were.
     pub(super) causes: [u64; Cause::COUNT],
     /// Spans of traces that were judged not worth keeping.

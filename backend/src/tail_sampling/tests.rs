@@ -67,6 +67,7 @@ fn config() -> TailSamplingConfig {
         decision_wait: WAIT,
         policies: named_policies(&[ALL]),
         max_buffer_bytes: Some(1 << 30),
+        early_release: false,
         ..TailSamplingConfig::default()
     }
 }

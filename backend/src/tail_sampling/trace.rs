@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::deadlines::Moment;
 use super::headers::shrink_index;
+use super::outcome::Outcome;
 use super::policy::{Case, Notes, Seen};
 use super::segments::RunId;
 
@@ -66,6 +67,8 @@ pub(super) struct Trace {
     pub(super) notes: Notes,
     /// The rest that the policies need.
     pub(super) summary: Summary,
+    /// How it is bound to end; then its spans are not held.
+    pub(super) outcome: Option<Outcome>,
     /// Which policies these are, counted through all changes.
     pub(super) generation: u16,
 }
@@ -76,7 +79,16 @@ impl Trace {
         let summary = Summary { trace_id, ..Summary::default() };
         let (seen, notes) = (Seen::default(), Notes::default());
         let last_arrival = Moment::default();
-        Self { arrived, last_arrival, last_run: None, seen, notes, summary, generation: 0 }
+        Self {
+            arrived,
+            last_arrival,
+            last_run: None,
+            seen,
+            notes,
+            summary,
+            outcome: None,
+            generation: 0,
+        }
     }
 
     /// What its policies may decide from.

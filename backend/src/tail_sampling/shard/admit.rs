@@ -6,12 +6,12 @@ use shared::Batch;
 use shared::wire::export::{ResourceEntry, ScopeEntry, resources};
 use shared::wire::{Fields, Resource, Span, Value};
 
-use super::super::buffer::Buffer;
 use super::super::deadlines::{Cause, Moment};
 use super::super::evaluate::{Policies, Verdict};
-use super::super::policy::Decision;
+use super::super::outcome::Outcome;
+use super::super::policy::Seen;
 use super::super::sighting::show_again;
-use super::super::trace::{Summary, Trace, TraceId};
+use super::super::trace::{Sequence, Summary, Trace, TraceId};
 use super::{Settings, Shard};
 
 /// Where an arriving span stands.
@@ -19,7 +19,7 @@ use super::{Settings, Shard};
 struct Arrival<'a> {
     entry: ResourceEntry<'a>,
     resource: Resource<'a>,
-    resource_number: u32,
+    resource_seen: Seen,
     scope_entry: ScopeEntry<'a>,
     scope: u32,
     now: Instant,
@@ -38,10 +38,11 @@ impl Shard {
             let headers = &mut self.buffer.headers;
             let resource_number =
                 headers.acquire_resource(entry, |resource| policies.observe_resource(resource));
+            let resource_seen = self.buffer.headers.seen(resource_number);
             for scope_entry in entry.scopes() {
                 let scope = self.buffer.headers.acquire_scope(resource_number, scope_entry);
                 let arrival =
-                    Arrival { entry, resource, resource_number, scope_entry, scope, now, moment };
+                    Arrival { entry, resource, resource_seen, scope_entry, scope, now, moment };
                 for field in Fields::new(scope_entry.content) {
                     let (2, Value::Bytes(span)) = (field.number, field.value) else { continue };
                     self.tally.received_spans += 1;
@@ -86,30 +87,83 @@ impl Shard {
             }
         };
         let trace = self.traces.get_mut(sequence).expect("it was just found or pushed");
-        if trace.generation != self.generation {
+        if trace.generation != self.generation && trace.outcome.is_none() {
             show_again(trace, &self.buffer, &self.policies);
             trace.generation = self.generation;
         }
-        let before = trace.summary;
-        add_span(trace, span, raw, arrival, &mut self.buffer, &self.policies);
+        let (before, seen) = (trace.summary, trace.seen);
+        trace.last_arrival = arrival.moment;
+        let span = Span::read(span);
+        trace.summary.add(&span, raw.len());
+        // Policies that are gone need not see more of what was certain to them.
+        if trace.generation == self.generation {
+            show(trace, &span, arrival, &self.policies);
+        }
         if trace.summary.rooted && !before.rooted {
             self.deadlines.note_root(sequence, arrival.moment);
         }
         if let Some(cause) = outgrown(&self.settings, before, trace.summary) {
             self.deadlines.note_large(sequence, cause);
         }
+        if trace.outcome.is_none() && (trace.seen != seen || trace.summary.spans.is_power_of_two())
+        {
+            self.release_if_certain(sequence, arrival.now);
+        }
+        self.keep_span(sequence, raw, arrival);
+    }
+
+    /// Lets what is held of a trace leave, or lets go of it, if its outcome is certain.
+    fn release_if_certain(&mut self, sequence: Sequence, now: Instant) {
+        let Some(trace) = self.traces.get_mut(sequence) else { return };
+        trace.outcome = Outcome::certain(&self.policies, &trace.case(now), &self.settings);
+        let Some(outcome) = trace.outcome else { return };
+        self.released += 1;
+        self.tally.certain[outcome as usize] += 1;
+        let last = trace.last_run.take();
+        match (outcome, last) {
+            (Outcome::Kept, Some(last)) => self.outgoing.push_trace(last, &self.buffer),
+            (Outcome::Kept, None) => {}
+            (Outcome::Discarded, last) => {
+                self.tally.sampled_out_spans += self.buffer.release_chain(last) as u64;
+            }
+        }
+    }
+
+    /// Holds a span of a trace, or does with it what is certain.
+    #[inline]
+    fn keep_span(&mut self, sequence: Sequence, raw: &[u8], arrival: Arrival<'_>) {
+        let Some(trace) = self.traces.get_mut(sequence) else { return };
+        let mut is_new_run = true;
+        if trace.outcome.is_none() {
+            match self.buffer.append(trace.last_run, arrival.scope, raw) {
+                Some(run) => trace.last_run = Some(run),
+                None => is_new_run = false,
+            }
+        }
+        // What is under one resource in a row notes it once.
+        if is_new_run && trace.generation == self.generation {
+            self.policies.note_resource(trace, arrival.resource);
+        }
+        match trace.outcome {
+            None => {}
+            Some(Outcome::Kept) => self.leave(raw, arrival.scope),
+            Some(Outcome::Discarded) => self.tally.sampled_out_spans += 1,
+        }
+    }
+
+    fn leave(&mut self, raw: &[u8], scope: u32) {
+        let run = self.buffer.append_leaving(scope, raw);
+        self.outgoing.push_trace(run, &self.buffer);
     }
 
     /// A late span goes the way its trace went.
     fn follow_verdict(&mut self, verdict: Verdict, raw: &[u8], scope: u32) {
-        match verdict.decision {
-            Decision::Sampled => {
+        match Outcome::of(verdict.decision) {
+            Outcome::Kept => {
                 self.tally.forwarded_late_spans += 1;
-                if let Some(run) = self.buffer.append(None, scope, raw) {
-                    self.outgoing.push_trace(run, &self.buffer);
-                }
+                self.leave(raw, scope);
             }
-            Decision::NotSampled | Decision::Dropped => self.tally.sampled_out_late_spans += 1,
+            Outcome::Discarded => self.tally.sampled_out_late_spans += 1,
         }
     }
 
@@ -118,31 +172,20 @@ impl Shard {
         self.tally.spans_without_trace_id += 1;
         let generation = self.generation;
         let mut trace = Trace { generation, ..Trace::new([0; 16], arrival.now) };
-        add_span(&mut trace, span, raw, arrival, &mut self.buffer, &self.policies);
+        let span = Span::read(span);
+        trace.summary.add(&span, raw.len());
+        show(&mut trace, &span, arrival, &self.policies);
+        self.policies.note_resource(&mut trace, arrival.resource);
+        trace.last_run = Some(self.buffer.append_leaving(arrival.scope, raw));
         self.nameless.push(trace);
     }
 }
 
-/// Appends a span to a trace and shows it to the policies.
+/// Shows the policies a span that the trace's summary has in it.
 #[inline]
-fn add_span(
-    trace: &mut Trace,
-    span: &[u8],
-    raw: &[u8],
-    arrival: Arrival<'_>,
-    buffer: &mut Buffer,
-    policies: &Policies,
-) {
-    if let Some(run) = buffer.append(trace.last_run, arrival.scope, raw) {
-        trace.last_run = Some(run);
-        trace.seen = trace.seen.union(buffer.headers.seen(arrival.resource_number));
-        policies.note_resource(trace, arrival.resource);
-    }
-    let span = Span::read(span);
-    trace.last_arrival = arrival.moment;
-    trace.summary.add(&span, raw.len());
-    let under = (arrival.entry, arrival.resource, arrival.scope_entry);
-    policies.observe(trace, &span, under);
+fn show(trace: &mut Trace, span: &Span<'_>, arrival: Arrival<'_>, policies: &Policies) {
+    trace.seen = trace.seen.union(arrival.resource_seen);
+    policies.observe(trace, span, (arrival.entry, arrival.resource, arrival.scope_entry));
 }
 
 /// Which limit of the size of one trace a span has just passed.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::deadlines::Cause;
 use super::super::evaluate::Verdict;
+use super::super::outcome::Outcome;
 use super::super::policy::Decision;
 use super::super::sighting::show_again;
 use super::super::trace::{Sequence, Trace};
@@ -42,7 +43,15 @@ impl Shard {
             judged += 1;
             work += 1 + (trace.summary.spans / SPANS_AS_A_TRACE) as usize;
             if cause == Cause::TooLarge && !self.settings.dry_run {
+                self.forget_release(&trace);
                 self.settle_too_large(&trace, now);
+                continue;
+            }
+            if trace.generation != self.generation
+                && let Some(outcome) = trace.outcome
+            {
+                let verdict = self.former.judge(&trace, outcome, now);
+                self.conclude(&trace, verdict, now);
                 continue;
             }
             if trace.generation != self.generation {
@@ -52,14 +61,26 @@ impl Shard {
             due.push(trace);
         }
         let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
-        for (trace, mut verdict) in due.into_iter().zip(verdicts) {
-            if self.settings.dry_run {
-                self.tally.rehearsed[verdict.decision as usize] += 1;
-                verdict = Verdict::DRY_RUN;
-            }
-            self.settle(&trace, verdict, now);
+        for (trace, verdict) in due.into_iter().zip(verdicts) {
+            self.released -= usize::from(trace.outcome.is_some());
+            self.conclude(&trace, verdict, now);
         }
         judged
+    }
+
+    /// What the policies decided becomes the verdict, unless another one has begun already.
+    fn conclude(&mut self, trace: &Trace, mut verdict: Verdict, now: Instant) {
+        if self.settings.dry_run {
+            self.tally.rehearsed[verdict.decision as usize] += 1;
+            verdict = Verdict::DRY_RUN;
+        }
+        if let Some(outcome) = trace.outcome
+            && outcome != Outcome::of(verdict.decision)
+        {
+            self.tally.contradictions += 1;
+            verdict = outcome.verdict();
+        }
+        self.settle(trace, verdict, now);
     }
 
     /// The next trace to be judged, and why.
@@ -107,6 +128,15 @@ impl Shard {
     fn settle_too_large(&mut self, trace: &Trace, now: Instant) {
         self.note_decision(trace, Verdict::NOT_SAMPLED, now);
         self.tally.too_large_spans += self.buffer.release_chain(trace.last_run) as u64;
+    }
+
+    /// A trace that was released early is not judged by the policies that released it.
+    fn forget_release(&mut self, trace: &Trace) {
+        match trace.outcome {
+            Some(_) if trace.generation == self.generation => self.released -= 1,
+            Some(_) => self.former.forget(trace.generation),
+            None => {}
+        }
     }
 
     fn note_decision(&mut self, trace: &Trace, verdict: Verdict, now: Instant) {

@@ -111,6 +111,7 @@ impl Run {
             sampled_cache: 100_000,
             not_sampled_cache: 100_000,
             dry_run: false,
+            early_release: !exact,
             segment_bytes: random.random_range(256..8192),
             request: RequestSize {
                 spans: random.random_range(1..50),

@@ -1,14 +1,15 @@
 use super::super::deadlines::Cause;
+use super::super::policy::Decision;
 use super::super::policy::testing::policies;
 use super::super::sighting::show_again;
-use super::super::testing::{TestSpan, batch, read};
+use super::super::testing::{TestSpan, batch, read, trace_id};
 use super::*;
 
 const ERRORS: &str = "{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}";
 const ALL: &str = "{name: all, type: always_sample}";
 const WAIT: Duration = Duration::from_secs(10);
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         decision_wait: WAIT,
         wait_after_root: None,
@@ -21,6 +22,7 @@ fn settings() -> Settings {
         sampled_cache: 1000,
         not_sampled_cache: 1000,
         dry_run: false,
+        early_release: false,
         segment_bytes: 4096,
         request: RequestSize { spans: 100, bytes: 10_000 },
     }
@@ -364,4 +366,61 @@ fn in_dry_run_everything_is_kept_and_the_decisions_are_counted() {
     assert_eq!(bench.forwarded(), [4], "late spans are kept too");
     let tally = bench.shard.take_tally();
     assert_eq!((tally.decisions, tally.rehearsed), ([3, 0, 0], [1, 2, 0]));
+}
+
+#[test]
+fn what_is_certain_is_held_no_longer_and_judged_when_due() {
+    let mut bench = Bench::new(ERRORS, Settings { early_release: true, ..settings() });
+    bench.admit(&[TestSpan::new(1, 1), TestSpan::new(2, 2)]);
+    assert!(bench.forwarded().is_empty());
+    bench.admit(&[failed(1, 3), TestSpan::new(1, 4)]);
+    assert_eq!(bench.forwarded(), [1, 3, 4]);
+    bench.admit(&[TestSpan::new(1, 5)]);
+    assert_eq!(bench.forwarded(), [5]);
+    assert_eq!((bench.shard.held().spans, bench.shard.held().traces), (1, 2));
+    assert_eq!(bench.shard.tally.decisions, [0; 3], "it is not due");
+    bench.pass(WAIT);
+    assert!(bench.forwarded().is_empty());
+    let tally = bench.shard.take_tally();
+    assert_eq!((tally.decisions, tally.certain), ([1, 1, 0], [1, 0]));
+    assert_eq!(tally.policies[0].votes[0].spans, 4, "the vote is about all its spans");
+}
+
+#[test]
+fn what_is_certainly_not_kept_is_let_go() {
+    let none = "{name: none, type: probabilistic, probabilistic: {sampling_percentage: 0}}";
+    let mut bench = Bench::new(none, Settings { early_release: true, ..settings() });
+    bench.admit(&[TestSpan::new(1, 1), TestSpan::new(1, 2)]);
+    let held = bench.shard.held();
+    assert_eq!((held.spans, held.traces), (0, 1));
+    assert_eq!(bench.shard.tally.sampled_out_spans, 2);
+    bench.pass(WAIT);
+    bench.forwarded();
+    assert_eq!(bench.shard.take_tally().decisions, [0, 1, 0]);
+}
+
+#[test]
+fn a_trace_that_may_become_too_large_does_not_leave_early() {
+    let limit = Settings { early_release: true, max_trace_bytes: 200, ..settings() };
+    let mut bench = Bench::new(ALL, limit);
+    bench.admit(&[TestSpan::new(1, 1)]);
+    assert!(bench.forwarded().is_empty());
+}
+
+#[test]
+fn an_outcome_that_has_begun_survives_a_change_of_policies() {
+    let mut bench = Bench::new(ERRORS, Settings { early_release: true, ..settings() });
+    bench.admit(&[failed(1, 1), TestSpan::new(2, 2)]);
+    assert_eq!(bench.forwarded(), [1]);
+    let by = bench.shard.policies.rules()[0].id;
+    let none = "{name: none, type: latency, latency: {threshold_ms: 100000}}";
+    bench.shard.set_policies(Arc::new(policies(&[none])));
+    bench.admit(&[TestSpan::new(1, 3), failed(2, 4)]);
+    assert_eq!(bench.forwarded(), [3]);
+    bench.pass(WAIT);
+    assert!(bench.forwarded().is_empty());
+    let tally = bench.shard.take_tally();
+    assert_eq!((tally.decisions, tally.contradictions), ([1, 1, 0], 0));
+    let (verdict, _) = bench.shard.decided.find(&trace_id(1), bench.now).unwrap();
+    assert_eq!((verdict.decision, verdict.by), (Decision::Sampled, Some(by)));
 }
