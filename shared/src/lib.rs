@@ -2,9 +2,10 @@
 //!
 //! In reading order: [`wire`] reads and writes OTLP as bytes; a [`batch`] is such bytes, checked
 //! once, with the [`metadata`] that it came with; [`consumer`] is the one seam between components;
-//! [`auth`] is what authenticators do; [`config`], [`telemetry`] and
-//! [`clock`] are leaves. On these stand [`queue`], [`processor`], [`exporter`], [`transport`],
-//! [`otlp`], [`membership`] and [`extension`]; [`service`] makes a process of them.
+//! [`auth`] is what authenticators do; [`config`], [`telemetry`] and [`clock`] are leaves;
+//! [`ottl`] evaluates conditions on records. On these stand [`queue`], [`processor`],
+//! [`exporter`], [`transport`], [`otlp`], [`membership`] and [`extension`]; [`service`] makes a
+//! process of them.
 
 pub mod wire;
 
@@ -15,6 +16,7 @@ pub mod metadata;
 
 pub mod clock;
 pub mod config;
+pub mod ottl;
 pub mod telemetry;
 
 pub mod exporter;
