@@ -39,6 +39,7 @@ mod always_sample;
 mod boolean_attribute;
 mod latency;
 mod numeric_attribute;
+mod ottl_condition;
 mod probabilistic;
 mod span_count;
 mod status_code;
@@ -88,6 +89,7 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<latency::LatencyConfig>(),
     PolicyType::of::<not::NotConfig>(),
     PolicyType::of::<numeric_attribute::NumericAttributeConfig>(),
+    PolicyType::of::<ottl_condition::OttlConditionConfig>(),
     PolicyType::of::<probabilistic::ProbabilisticConfig>(),
     PolicyType::of::<rate_limiting::RateLimitingConfig>(),
     PolicyType::of::<span_count::SpanCountConfig>(),
