@@ -54,6 +54,7 @@ mod and;
 mod composite;
 mod drop;
 mod not;
+mod rules;
 
 #[cfg(test)]
 mod example;
@@ -92,6 +93,7 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<ottl_condition::OttlConditionConfig>(),
     PolicyType::of::<probabilistic::ProbabilisticConfig>(),
     PolicyType::of::<rate_limiting::RateLimitingConfig>(),
+    PolicyType::of::<rules::RulesConfig>(),
     PolicyType::of::<span_count::SpanCountConfig>(),
     PolicyType::of::<status_code::StatusCodeConfig>(),
     PolicyType::of::<string_attribute::StringAttributeConfig>(),
