@@ -10,6 +10,7 @@ use shared::service::{BuildError, Context, ProcessorConfig};
 use shared::wire::Signal;
 
 use super::TailSampling;
+use super::inscription::RecordPolicy;
 use super::policy::{Asked, Compat, NamedPolicy, Seen, lint};
 use super::tier::TierConfig;
 
@@ -47,6 +48,13 @@ config_struct! {
         pub max_buffer_bytes: Option<usize> = None,
         /// Ours: whether the decisions are counted and everything is kept.
         pub dry_run: bool = false,
+        /// Ours: where the policy that kept a trace is recorded. In the Collector the feature gate
+        /// `processor.tailsamplingprocessor.recordpolicy` does that, on scopes.
+        pub record_policy: RecordPolicy = RecordPolicy::None,
+        /// Ours: whether samplers heed `th` and `rv` of trace states, and kept spans say by `th` how
+        /// hard it was to be kept. In the Collector the feature gate
+        /// `processor.tailsamplingprocessor.usetracestate` does that.
+        pub use_tracestate: bool = false,
         /// Ours: the release of the Collector whose decisions are copied where releases differ.
         pub compat: Compat = Compat::V0156,
         /// Ours: the backends that share budgets with `cluster: true`.
@@ -152,11 +160,6 @@ impl TailSamplingConfig {
             );
             problems.warn(&at.key("maximum_trace_size_bytes"), message);
         }
-        if self.maximum_trace_size_bytes > 0 && self.decision_cache.non_sampled_cache_size == 0 {
-            let message = "a trace that was too large begins anew with its next span, because \
-                           decision_cache::non_sampled_cache_size is 0";
-            problems.warn(&at.key("maximum_trace_size_bytes"), message);
-        }
     }
 }
 
@@ -186,27 +189,6 @@ mod tests {
                 "decision_wait: must be above 0",
                 "num_traces: must be above 0",
                 "max_buffer_bytes: must be above 0"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_size_that_is_not_remembered_is_warned_of() {
-        let mut problems = Problems::default();
-        let decision_cache =
-            DecisionCacheConfig { non_sampled_cache_size: 0, ..DecisionCacheConfig::default() };
-        let config = TailSamplingConfig {
-            maximum_trace_size_bytes: 1000,
-            decision_cache,
-            ..TailSamplingConfig::default()
-        };
-        config.warn_of_idle_keys(&Path::ROOT, &mut problems);
-        let warnings: Vec<String> = problems.warnings().iter().map(ToString::to_string).collect();
-        assert_eq!(
-            warnings,
-            [
-                "maximum_trace_size_bytes: a trace that was too large begins anew with its next span, \
-              because decision_cache::non_sampled_cache_size is 0"
             ]
         );
     }

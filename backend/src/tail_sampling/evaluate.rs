@@ -33,6 +33,8 @@ pub(super) struct Policies {
     rehearsed: Vec<Branch>,
     /// Name of each of both.
     names: Vec<Arc<str>>,
+    /// The names of all policies that there ever were.
+    every_name: Names,
     /// The policies that look at spans.
     watchers: Vec<Watcher>,
     note_takers: Vec<Arc<dyn Policy>>,
@@ -117,6 +119,7 @@ impl Policies {
         let rehearsed = build(&rehearsed);
         let Watch { watchers, note_takers, keys } = builder.finish();
         let all = rules.iter().chain(&rehearsed);
+        let every_name = names.clone();
         let names = all.map(|branch| Arc::clone(names.get(branch.id))).collect();
         let panics = AtomicU64::new(0);
         let first_match = config.sample_on_first_match;
@@ -125,6 +128,7 @@ impl Policies {
             dropping: drop_count,
             rehearsed,
             names,
+            every_name,
             watchers,
             note_takers,
             keys,
@@ -143,6 +147,11 @@ impl Policies {
         let applied = std::iter::repeat_n(applied, rules);
         let standings = applied.chain(std::iter::repeat_n(Standing::DryRun, rehearsed));
         self.names.iter().map(|name| &**name).zip(standings)
+    }
+
+    /// The names of these policies, and of those that were in force before.
+    pub(super) fn names(&self) -> &Names {
+        &self.every_name
     }
 
     /// The policies in that order.

@@ -60,6 +60,8 @@ metric_set! {
     too_large: Counter = "otelcol_processor_tail_sampling_traces_dropped_too_large", "{trace}";
     /// Number of traces whose outcome was certain early and about which the policies then decided otherwise, by a fault of theirs; the early outcome stands.
     contradictions: Counter = "otelcol_processor_tail_sampling_early_outcome_contradictions", "{trace}";
+    /// Number of kept spans that left without a new threshold, because their trace state cannot be read.
+    unreadable_trace_states: Counter = "otelcol_processor_tail_sampling_count_spans_with_unparseable_tracestate", "{span}";
     /// Number of spans without a trace id, each judged by itself at once.
     spans_without_trace_id: Counter = "otelcol_processor_tail_sampling_spans_without_trace_id", "{span}";
 }
@@ -309,6 +311,7 @@ impl Handles {
         let metrics = &self.metrics;
         metrics.received_spans.increment(tally.received_spans);
         metrics.spans_without_trace_id.increment(tally.spans_without_trace_id);
+        metrics.unreadable_trace_states.increment(tally.unreadable_trace_states);
         metrics.new_traces.increment(tally.new_traces);
         for (handle, traces) in self.decisions.iter().zip(tally.decisions) {
             handle.traces.increment(traces);

@@ -5,7 +5,7 @@
 //! in a log ([`buffer`], [`segments`], [`headers`]), the policies' votes ([`sighting`],
 //! [`evaluate`]), what is certain ahead of time ([`outcome`],
 //! [`former`]), the decisions that are remembered ([`decision_cache`], [`fingerprints`]) and what is on its way out
-//! ([`outgoing`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
+//! ([`outgoing`], [`inscription`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
 //!
 //! There is a shard for each worker thread. A trace's shard comes from its id by a hash with a
 //! secret seed, so it has nothing to do with the ring that sent the trace here.
@@ -29,6 +29,7 @@ mod decision_cache;
 mod evaluate;
 mod fingerprints;
 mod former;
+mod inscription;
 mod outcome;
 mod outgoing;
 mod tally;
@@ -53,6 +54,7 @@ pub(crate) use config::TailSamplingConfig;
 pub(crate) use metrics::DESCRIPTORS;
 
 use evaluate::Policies;
+use inscription::Inscription;
 use metrics::Handles;
 use outgoing::RequestSize;
 use policy::{Names, Terms};
@@ -69,8 +71,8 @@ const INBOX_BATCHES: usize = 1024;
 const INBOX_WAIT: Duration = Duration::from_millis(200);
 /// When a sender that was refused should come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How large a request of sampled spans becomes.
-const REQUEST: RequestSize = RequestSize { spans: 8192, bytes: 1 << 20 };
+/// How large a request of sampled spans becomes: well below the 4 MiB that gRPC servers take.
+const REQUEST: RequestSize = RequestSize { spans: 8192, bytes: 1 << 20, max_bytes: 3 << 20 };
 /// A trace that takes one part in so many of its shard's room waits no longer, unless configured.
 const LARGE_TRACE_SHARE: usize = 8;
 /// Time that a stop leaves the tasks beyond its deadline to count what is lost.
@@ -188,6 +190,7 @@ fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
         not_sampled_cache: cache.non_sampled_cache_size.div_ceil(shards),
         dry_run: config.dry_run,
         early_release: config.early_release,
+        inscription: Inscription { policy: config.record_policy, threshold: config.use_tracestate },
         segment_bytes: SEGMENT_BYTES,
         request: REQUEST,
     }

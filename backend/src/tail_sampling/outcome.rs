@@ -37,7 +37,8 @@ impl Outcome {
 
     /// What is certain about a trace, whatever spans may still come and whenever it is judged.
     ///
-    /// Whatever is written on kept spans must be certain as well, since they leave at once.
+    /// What is written on kept spans is not certain until all policies were asked, so then none
+    /// leave early.
     pub(super) fn certain(
         policies: &Policies,
         case: &Case<'_>,
@@ -51,7 +52,7 @@ impl Outcome {
         }
         let outcome = policies.foregone(case)?;
         // One that may still become too large may still be thrown away.
-        let may_be_kept = settings.max_trace_bytes == u64::MAX;
+        let may_be_kept = settings.max_trace_bytes == u64::MAX && settings.inscription.is_nothing();
         (outcome == Self::Discarded || may_be_kept).then_some(outcome)
     }
 }

@@ -1,49 +1,75 @@
 //! Spans on their way out, joined into requests.
 //!
 //! A request holds the runs of many traces, put together by resource and scope, so that a header
-//! stands in it once. The runs stay in the log until their request is written.
+//! stands in it once. The runs stay in the log until their request is written. What is to be
+//! [written on them](super::inscription) is written then.
+
+mod page;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
-use shared::wire::write::{put_varint, varint_len};
+use hashbrown::HashSet;
 
 use super::buffer::Buffer;
+use super::inscription::{Inscription, Reason};
+use super::policy::Names;
 use super::segments::RunId;
+use page::Page;
 
-/// How large a request becomes; the last run in it may pass either.
+/// How large a request becomes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestSize {
-    /// Spans.
+    /// Spans; the last run may pass it.
     pub(super) spans: usize,
-    /// Bytes of spans.
+    /// Bytes, headers included; the last run may pass it.
     pub(super) bytes: usize,
+    /// Bytes that nothing but a run by itself may pass.
+    pub(super) max_bytes: usize,
 }
 
 /// Runs that are to leave, in their order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outgoing {
-    runs: VecDeque<RunId>,
+    inscription: Inscription,
+    runs: VecDeque<Leaving>,
     spans: usize,
+    /// Of the spans alone.
     bytes: usize,
     /// Room to turn a chain around.
     chain: Vec<RunId>,
 }
 
-/// A run with the headers it is under.
-struct Picked {
-    resource: u32,
-    scope: u32,
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
     run: RunId,
+    reason: Reason,
 }
 
-/// Field 1, length-delimited: a resource entry.
-const ENTRY_TAG: u8 = 0x0a;
-/// Field 2, length-delimited: a scope entry.
-const SCOPE_TAG: u8 = 0x12;
+/// A request that is ready.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// The request.
+    pub(super) request: Vec<u8>,
+    /// Its spans.
+    pub(super) spans: usize,
+    /// Spans whose trace state cannot be read, and so has no new threshold.
+    pub(super) unreadable_trace_states: u64,
+}
+
+/// Tag and length of an entry.
+const ENTRY_FRAME: usize = 6;
 
 impl Outgoing {
-    /// Adds the runs of a trace, whose last one is `last`.
-    pub(super) fn push_trace(&mut self, last: RunId, buffer: &Buffer) {
+    /// Nothing yet; this is what will be written on spans.
+    pub(super) fn new(inscription: Inscription) -> Self {
+        let runs = VecDeque::new();
+        Self { inscription, runs, spans: 0, bytes: 0, chain: Vec::new() }
+    }
+
+    /// Adds the runs of a trace that is kept for a reason, and whose last run is `last`.
+    pub(super) fn push_trace(&mut self, last: RunId, reason: Reason, buffer: &Buffer) {
         let mut next = Some(last);
         while let Some(id) = next {
             let run = buffer.log.run(id);
@@ -53,7 +79,7 @@ impl Outgoing {
             next = run.before;
         }
         // The chain goes from the last run to the first; spans leave as they came.
-        self.runs.extend(self.chain.drain(..).rev());
+        self.runs.extend(self.chain.drain(..).rev().map(|run| Leaving { run, reason }));
     }
 
     /// Whether there is enough for a request of this size.
@@ -61,66 +87,61 @@ impl Outgoing {
         self.spans >= size.spans || self.bytes >= size.bytes
     }
 
-    /// Writes the next request and lets go of its runs: the request and its number of spans.
+    /// Writes the next request and lets go of its runs.
     pub(super) fn take(
         &mut self,
         size: RequestSize,
         buffer: &mut Buffer,
-    ) -> Option<(Vec<u8>, usize)> {
-        let (mut spans, mut bytes) = (0, 0);
-        let mut picked = Vec::new();
-        while spans < size.spans
-            && bytes < size.bytes
-            && let Some(id) = self.runs.pop_front()
-        {
-            let run = buffer.log.run(id);
-            spans += run.spans;
-            bytes += run.bytes.len();
-            let resource = buffer.headers.resource_of(run.scope);
-            picked.push(Picked { resource, scope: run.scope, run: id });
-        }
+        names: &Names,
+    ) -> Option<Written> {
+        let picked = self.pick(size, buffer, names);
         if picked.is_empty() {
             self.runs = VecDeque::new();
             return None;
         }
-        self.spans -= spans;
-        self.bytes -= bytes;
-        picked.sort_by_key(|picked| (picked.resource, picked.scope));
-        let request = write(&picked, bytes, buffer);
-        for picked in picked {
-            buffer.release(picked.run);
+        let mut page = Page::new(self.inscription);
+        for leaving in &picked {
+            let run = buffer.log.run(leaving.run);
+            self.spans -= run.spans;
+            self.bytes -= run.bytes.len();
+            page.add(leaving.run, run, leaving.reason, buffer, names);
         }
-        Some((request, spans))
+        let written = page.write(buffer, names);
+        for leaving in picked {
+            buffer.release(leaving.run);
+        }
+        Some(written)
     }
-}
 
-fn write(picked: &[Picked], span_bytes: usize, buffer: &Buffer) -> Vec<u8> {
-    let mut request = Vec::with_capacity(span_bytes + span_bytes / 16 + 1024);
-    for entry in picked.chunk_by(|a, b| a.resource == b.resource) {
-        let header = buffer.headers.resource_bytes(entry[0].resource);
-        let scopes = || entry.chunk_by(|a, b| a.scope == b.scope);
-        let length = header.len()
-            + scopes()
-                .map(|scope| scope_length(scope, buffer))
-                .map(|length| 1 + varint_len(length as u64) + length)
-                .sum::<usize>();
-        request.push(ENTRY_TAG);
-        put_varint(&mut request, length as u64);
-        request.extend_from_slice(header);
-        for scope in scopes() {
-            request.push(SCOPE_TAG);
-            put_varint(&mut request, scope_length(scope, buffer) as u64);
-            request.extend_from_slice(buffer.headers.scope_bytes(scope[0].scope));
-            for picked in scope {
-                request.extend_from_slice(buffer.log.run(picked.run).bytes);
+    /// The runs of the next request.
+    fn pick(&mut self, size: RequestSize, buffer: &Buffer, names: &Names) -> Vec<Leaving> {
+        let mut picked = Vec::new();
+        let (mut spans, mut bytes) = (0, 0);
+        let (mut resources, mut scopes) = (HashSet::new(), HashSet::new());
+        while spans < size.spans
+            && bytes < size.bytes
+            && let Some(leaving) = self.runs.front().copied()
+        {
+            let run = buffer.log.run(leaving.run);
+            let growth = match self.inscription.is_nothing() {
+                true => 0,
+                false => run.spans * self.inscription.growth(leaving.reason, names),
+            };
+            let resource = buffer.headers.resource_of(run.scope);
+            let mut added = run.bytes.len() + growth;
+            if resources.insert(resource) {
+                added += buffer.headers.resource_bytes(resource).len() + ENTRY_FRAME;
             }
+            if scopes.insert((run.scope, self.inscription.on_scopes(leaving.reason))) {
+                added += buffer.headers.scope_bytes(run.scope).len() + ENTRY_FRAME;
+            }
+            if !picked.is_empty() && bytes + added > size.max_bytes {
+                break;
+            }
+            (spans, bytes) = (spans + run.spans, bytes + added);
+            self.runs.pop_front();
+            picked.push(leaving);
         }
+        picked
     }
-    request
-}
-
-/// Length of the content of a scope entry with these runs.
-fn scope_length(scope: &[Picked], buffer: &Buffer) -> usize {
-    let spans: usize = scope.iter().map(|picked| buffer.log.run(picked.run).bytes.len()).sum();
-    buffer.headers.scope_bytes(scope[0].scope).len() + spans
 }

@@ -21,7 +21,8 @@ use super::deadlines::Deadlines;
 use super::decision_cache::{DecisionCache, Remembered};
 use super::evaluate::Policies;
 use super::former::Former;
-use super::outgoing::{Outgoing, RequestSize};
+use super::inscription::Inscription;
+use super::outgoing::{Outgoing, RequestSize, Written};
 use super::tally::Tally;
 use super::trace::{Trace, Traces};
 
@@ -55,6 +56,8 @@ pub(super) struct Settings {
     pub(super) dry_run: bool,
     /// Whether traces whose outcome is certain are held no longer.
     pub(super) early_release: bool,
+    /// What is written on kept spans.
+    pub(super) inscription: Inscription,
     /// Bytes of a segment.
     pub(super) segment_bytes: usize,
     /// How large an outgoing request becomes.
@@ -120,7 +123,7 @@ impl Shard {
             deadlines: Deadlines::new(epoch, settings.decision_wait, waits),
             nameless: Vec::new(),
             decided: DecisionCache::new(sampled, not_sampled, seed, epoch),
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::new(settings.inscription),
             closing: false,
             tally: Tally { policies: policies.tallies(), ..Tally::default() },
             generation: 0,
@@ -152,7 +155,9 @@ impl Shard {
         if wanted == Take::Full && !self.outgoing.fills(size) {
             return None;
         }
-        let (request, spans) = self.outgoing.take(size, &mut self.buffer)?;
+        let written = self.outgoing.take(size, &mut self.buffer, self.policies.names())?;
+        let Written { request, spans, unreadable_trace_states } = written;
+        self.tally.unreadable_trace_states += unreadable_trace_states;
         Some(Batch::empty(Signal::Traces).part(request.into(), spans))
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Tally {
     pub(super) discarded_spans: u64,
     /// Late spans of sampled traces.
     pub(super) forwarded_late_spans: u64,
+    /// Kept spans whose trace state could not be read.
+    pub(super) unreadable_trace_states: u64,
     /// Seconds since the decision, for each late piece of a trace.
     pub(super) late_ages: Ages,
     /// Seconds from arrival to decision, for each trace.

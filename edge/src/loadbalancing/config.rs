@@ -223,7 +223,6 @@ impl LoadBalancingConfig {
                 ..self.protocol.otlp.exporter.clone()
             },
             timeout: self.attempt_timeout(),
-            names: self.resolver.names(),
             rotation: self.rotation.clone(),
             settings: self.lane(),
             turned,

@@ -10,7 +10,6 @@ mod common;
 mod authentication;
 mod configuration;
 mod conservation;
-mod descriptors;
 mod destinations;
 mod flood;
 mod intake;

@@ -39,7 +39,6 @@ mod always_sample;
 mod boolean_attribute;
 mod latency;
 mod numeric_attribute;
-mod ottl_condition;
 mod probabilistic;
 mod span_count;
 mod status_code;
@@ -54,7 +53,6 @@ mod and;
 mod composite;
 mod drop;
 mod not;
-mod rules;
 
 #[cfg(test)]
 mod example;
@@ -90,10 +88,8 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<latency::LatencyConfig>(),
     PolicyType::of::<not::NotConfig>(),
     PolicyType::of::<numeric_attribute::NumericAttributeConfig>(),
-    PolicyType::of::<ottl_condition::OttlConditionConfig>(),
     PolicyType::of::<probabilistic::ProbabilisticConfig>(),
     PolicyType::of::<rate_limiting::RateLimitingConfig>(),
-    PolicyType::of::<rules::RulesConfig>(),
     PolicyType::of::<span_count::SpanCountConfig>(),
     PolicyType::of::<status_code::StatusCodeConfig>(),
     PolicyType::of::<string_attribute::StringAttributeConfig>(),
@@ -310,7 +306,7 @@ impl<'a> Builder<'a> {
         build: impl FnOnce(&mut Self) -> Box<dyn Rule>,
     ) -> Branch {
         self.path.push(name.to_owned());
-        let id = self.names.intern(&self.path.join("/"));
+        let id = self.names.intern(&self.path);
         let rule = build(self);
         self.path.pop();
         Branch { id, rule }

@@ -38,7 +38,7 @@ impl Decision {
 
 /// How hard it was to be kept: the share of all traces that is rejected, in parts of 2^56, as the
 /// field `th` of the trace state has it. Traces with random ids below it are rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::tail_sampling) struct Threshold(u64);
 
 impl Threshold {
@@ -101,7 +101,7 @@ pub(in crate::tail_sampling) struct Failed;
 pub(in crate::tail_sampling) type Ballot = Result<Vote, Failed>;
 
 /// The number of a policy or sub-policy in [`Names`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::tail_sampling) struct RuleId(u16);
 
 impl RuleId {
@@ -122,9 +122,16 @@ impl RuleId {
 /// policies. There are [`Names::MAX`] at most; later ones share the last place.
 #[derive(Debug, Clone, Default)]
 pub(in crate::tail_sampling) struct Names {
-    names: Vec<Arc<str>>,
+    names: Vec<Name>,
     /// The name of the processor, if it has one.
     processor: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Name {
+    text: Arc<str>,
+    /// How much of it is the name of the policy, the rest being that of a sub-policy.
+    policy_bytes: usize,
 }
 
 impl Names {
@@ -144,16 +151,20 @@ impl Names {
         }
     }
 
-    /// The number of a name.
-    pub(in crate::tail_sampling) fn intern(&mut self, name: &str) -> RuleId {
-        let place = match self.names.iter().position(|known| **known == *name) {
+    /// The number of a policy, or of the sub-policy behind others in `path`.
+    pub(in crate::tail_sampling) fn intern<S: AsRef<str>>(&mut self, path: &[S]) -> RuleId {
+        let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
+        let policy_bytes = path.first().map_or(0, |policy| policy.len());
+        let name = Name { text: path.join("/").into(), policy_bytes };
+        let place = match self.names.iter().position(|known| *known == name) {
             Some(place) => place,
             None if self.names.len() + 1 < Self::MAX => {
-                self.names.push(name.into());
+                self.names.push(name);
                 self.names.len() - 1
             }
             None => {
-                self.names.resize(Self::MAX, "other".into());
+                let other = Name { text: "other".into(), policy_bytes: "other".len() };
+                self.names.resize(Self::MAX, other);
                 Self::MAX - 1
             }
         };
@@ -162,7 +173,16 @@ impl Names {
 
     /// The name behind a number.
     pub(in crate::tail_sampling) fn get(&self, id: RuleId) -> &Arc<str> {
-        &self.names[id.index()]
+        &self.names[id.index()].text
+    }
+
+    /// The name of the policy, and that of its sub-policy if it is one's.
+    pub(in crate::tail_sampling) fn parts(&self, id: RuleId) -> (&str, Option<&str>) {
+        let Name { text, policy_bytes } = &self.names[id.index()];
+        match text.split_at_checked(*policy_bytes) {
+            Some((policy, rest)) => (policy, rest.strip_prefix('/')),
+            None => (text, None),
+        }
     }
 }
 
@@ -173,14 +193,26 @@ mod tests {
     #[test]
     fn names_keep_their_numbers_and_have_a_bound() {
         let mut names = Names::default();
-        let first = names.intern("a");
+        let first = names.intern(&["a"]);
         for number in 0..Names::MAX + 10 {
-            names.intern(&format!("policy{number}"));
+            names.intern(&[format!("policy{number}")]);
         }
-        assert_eq!(names.intern("a"), first);
+        assert_eq!(names.intern(&["a"]), first);
         assert_eq!(&**names.get(first), "a");
-        let late = names.intern("one more");
+        let late = names.intern(&["one more"]);
         assert_eq!((&**names.get(late), names.names.len()), ("other", Names::MAX));
+    }
+
+    #[test]
+    fn a_name_tells_its_policy_from_its_sub_policy() {
+        let mut names = Names::default();
+        let policy = names.intern(&["a/b"]);
+        let sub_policy = names.intern(&["a", "b"]);
+        let deeper = names.intern(&["a", "b", "c"]);
+        assert_eq!(names.parts(policy), ("a/b", None));
+        assert_eq!(names.parts(sub_policy), ("a", Some("b")));
+        assert_eq!(names.parts(deeper), ("a", Some("b/c")));
+        assert_eq!(&**names.get(deeper), "a/b/c");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use shared::wire::{Fields, Resource, Span, Value};
 
 use super::super::deadlines::{Cause, Moment};
 use super::super::evaluate::{Policies, Verdict};
+use super::super::inscription::{Reason, Source};
 use super::super::outcome::Outcome;
 use super::super::policy::Seen;
 use super::super::sighting::show_again;
@@ -121,7 +122,9 @@ impl Shard {
         self.tally.certain[outcome as usize] += 1;
         let last = trace.last_run.take();
         match (outcome, last) {
-            (Outcome::Kept, Some(last)) => self.outgoing.push_trace(last, &self.buffer),
+            (Outcome::Kept, Some(last)) => {
+                self.outgoing.push_trace(last, certain(outcome), &self.buffer);
+            }
             (Outcome::Kept, None) => {}
             (Outcome::Discarded, last) => {
                 self.tally.sampled_out_spans += self.buffer.release_chain(last) as u64;
@@ -146,14 +149,14 @@ impl Shard {
         }
         match trace.outcome {
             None => {}
-            Some(Outcome::Kept) => self.leave(raw, arrival.scope),
+            Some(Outcome::Kept) => self.leave(raw, arrival.scope, certain(Outcome::Kept)),
             Some(Outcome::Discarded) => self.tally.sampled_out_spans += 1,
         }
     }
 
-    fn leave(&mut self, raw: &[u8], scope: u32) {
+    fn leave(&mut self, raw: &[u8], scope: u32, reason: Reason) {
         let run = self.buffer.append_leaving(scope, raw);
-        self.outgoing.push_trace(run, &self.buffer);
+        self.outgoing.push_trace(run, reason, &self.buffer);
     }
 
     /// A late span goes the way its trace went.
@@ -161,7 +164,7 @@ impl Shard {
         match Outcome::of(verdict.decision) {
             Outcome::Kept => {
                 self.tally.forwarded_late_spans += 1;
-                self.leave(raw, scope);
+                self.leave(raw, scope, Reason::of(verdict, Source::Memory));
             }
             Outcome::Discarded => self.tally.sampled_out_late_spans += 1,
         }
@@ -179,6 +182,12 @@ impl Shard {
         trace.last_run = Some(self.buffer.append_leaving(arrival.scope, raw));
         self.nameless.push(trace);
     }
+}
+
+/// Why a trace is kept that waits with this outcome. It is not known which policy will have decided,
+/// so nothing is kept early of which more is to be written down.
+fn certain(outcome: Outcome) -> Reason {
+    Reason::of(outcome.verdict(), Source::Policies)
 }
 
 /// Shows the policies a span that the trace's summary has in it.

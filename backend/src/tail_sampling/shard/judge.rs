@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::deadlines::Cause;
 use super::super::evaluate::Verdict;
+use super::super::inscription::{Reason, Source};
 use super::super::outcome::Outcome;
 use super::super::policy::Decision;
 use super::super::sighting::show_again;
@@ -114,7 +115,8 @@ impl Shard {
         match verdict.decision {
             Decision::Sampled => {
                 if let Some(last) = trace.last_run {
-                    self.outgoing.push_trace(last, &self.buffer);
+                    let reason = Reason::of(verdict, Source::Policies);
+                    self.outgoing.push_trace(last, reason, &self.buffer);
                 }
             }
             Decision::NotSampled | Decision::Dropped => {

@@ -113,9 +113,11 @@ impl Run {
             dry_run: false,
             early_release: !exact,
             segment_bytes: random.random_range(256..8192),
+            inscription: Inscription::NOTHING,
             request: RequestSize {
                 spans: random.random_range(1..50),
                 bytes: random.random_range(100..10_000),
+                max_bytes: random.random_range(100..20_000),
             },
         };
         let now = shared::clock::now();

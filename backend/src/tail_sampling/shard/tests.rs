@@ -1,4 +1,5 @@
 use super::super::deadlines::Cause;
+use super::super::inscription::RecordPolicy;
 use super::super::policy::Decision;
 use super::super::policy::testing::policies;
 use super::super::sighting::show_again;
@@ -24,7 +25,8 @@ pub(super) fn settings() -> Settings {
         dry_run: false,
         early_release: false,
         segment_bytes: 4096,
-        request: RequestSize { spans: 100, bytes: 10_000 },
+        inscription: Inscription::NOTHING,
+        request: RequestSize { spans: 100, bytes: 10_000, max_bytes: 20_000 },
     }
 }
 
@@ -109,6 +111,35 @@ fn late_spans_follow_the_verdict() {
     assert_eq!((tally.forwarded_late_spans, tally.sampled_out_late_spans), (2, 1));
     assert_eq!(tally.late_ages.iter().collect::<Vec<_>>(), [(3, 2)], "once a piece");
     assert_eq!((tally.new_traces, bench.shard.held().spans), (2, 0));
+}
+
+#[test]
+fn late_spans_say_who_kept_their_trace_and_that_it_was_remembered() {
+    let inscription = Inscription { policy: RecordPolicy::Span, threshold: true };
+    let settings = Settings { inscription, early_release: true, ..settings() };
+    let mut bench = Bench::new(ERRORS, settings);
+    let told = |bench: &mut Bench| -> Vec<String> {
+        while bench.shard.judge(bench.now, 16, clock) > 0 {}
+        let Some(batch) = bench.shard.take(Take::Any) else { return Vec::new() };
+        let entries = shared::wire::resources(batch.bytes());
+        let scopes = entries.flat_map(shared::wire::ResourceEntry::scopes);
+        let spans =
+            scopes.flat_map(shared::wire::ScopeEntry::records).map(shared::wire::Span::read);
+        let texts = spans.map(|span| {
+            let policy = span.attribute(b"tailsampling.policy");
+            let remembered = span.attribute(b"tailsampling.cached_decision").is_some();
+            let state = std::str::from_utf8(span.trace_state).unwrap();
+            let is_ours = policy == Some(shared::wire::AnyValue::String(b"errors"));
+            format!("{state} {is_ours} {remembered}")
+        });
+        texts.collect()
+    };
+    bench.admit(&[failed(1, 1)]);
+    assert_eq!(told(&mut bench), [""; 0], "what is to be written down does not leave early");
+    bench.pass(WAIT);
+    assert_eq!(told(&mut bench), ["ot=th:0 true false"]);
+    bench.admit(&[TestSpan::new(1, 2)]);
+    assert_eq!(told(&mut bench), ["ot=th:0 true true"]);
 }
 
 #[test]
