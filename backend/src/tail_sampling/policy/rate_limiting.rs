@@ -62,6 +62,7 @@ impl Policy for RateLimiting {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Decision;
     use super::super::testing::{Subject, problems};
 
     #[test]
@@ -72,6 +73,23 @@ mod tests {
         assert!(!policy.keeps(50, 1));
         assert!(policy.keeps(100, 1));
         assert_eq!(policy.foregone("0..1"), None);
+    }
+
+    #[test]
+    fn what_a_later_policy_rejects_is_not_given_back() {
+        let policy = |parts: &str| {
+            Subject::new(&format!("{{type: and, and: {{and_sub_policy: [{parts}]}}}}"))
+        };
+        let limiter = "{type: rate_limiting, rate_limiting: {spans_per_second: 1}}";
+        let flags = "{type: trace_flags}";
+        let keeps =
+            |policy: &Subject, trace| policy.vote(0, trace).unwrap().decision == Decision::Sampled;
+        let first = policy(&[limiter, flags].join(", "));
+        assert!(!keeps(&first, "0..1; 0..1"));
+        assert!(!keeps(&first, "0..1 flags:0x1"));
+        let last = policy(&[flags, limiter].join(", "));
+        assert!(!keeps(&last, "0..1; 0..1"));
+        assert!(keeps(&last, "0..1 flags:0x1; 0..1"));
     }
 
     #[test]

@@ -261,16 +261,16 @@ fn write_span(span: &mut Writer, tokens: &[&str]) {
 }
 
 #[track_caller]
-fn attribute(writer: &mut Writer, number: u32, token: &str) {
+fn attribute(writer: &mut Writer, field: u32, token: &str) {
     let (key, value) = token.split_once('=').unwrap();
     let key = key.as_bytes();
-    match value.as_bytes().first() {
-        Some(b'#') => writer.int_attribute(number, key, value[1..].parse().unwrap()),
-        Some(b'?') => writer.bool_attribute(number, key, value[1..].parse().unwrap()),
-        Some(b'~') => {
-            writer.attribute(number, key, |any| any.double(4, value[1..].parse().unwrap()));
+    match value.split_at_checked(1) {
+        Some(("#", number)) => writer.int_attribute(field, key, number.parse().unwrap()),
+        Some(("?", flag)) => writer.bool_attribute(field, key, flag.parse().unwrap()),
+        Some(("~", number)) => {
+            writer.attribute(field, key, |any| any.double(4, number.parse().unwrap()));
         }
-        _ => writer.string_attribute(number, key, value.as_bytes()),
+        _ => writer.string_attribute(field, key, value.as_bytes()),
     }
 }
 
