@@ -189,3 +189,55 @@ fn help_has_examples() {
         assert!(String::from_utf8(edge(&["--help"]).stdout).unwrap().contains(command));
     }
 }
+
+/// The key and the backend of a data point with this `tenant` and value, by time series.
+#[track_caller]
+fn route_of_point(tenant: &str, value: f64) -> (String, String) {
+    let by_stream = "yaml:
+receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}
+exporters:
+  loadbalancing:
+    routing_key: streamID
+    protocol: {otlp: {tls: {insecure: true}}}
+    resolver: {static: {hostnames: [10.0.0.1, 10.0.0.2, 10.0.0.3]}}
+service:
+  telemetry: {metrics: {level: none}}
+  pipelines: {metrics: {receivers: [otlp], exporters: [loadbalancing]}}
+";
+    let tenant = serde_json::json!([{"key": "tenant", "value": {"stringValue": tenant}}]);
+    let point = serde_json::json!({"attributes": tenant, "asDouble": value});
+    let record = serde_json::json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+        {"name": "orders", "gauge": {"dataPoints": [point]}},
+    ]}]}]});
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), record.to_string()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let output = edge(&["route", "--record", path, "--format", "json", "--config", by_stream]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let routes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |key: &str| routes[0][key].as_str().unwrap().to_owned();
+    (text("key"), text("backend"))
+}
+
+#[test]
+fn a_whole_record_has_every_key_also_a_time_series() {
+    assert_eq!(route_of_point("acme", 1.0), route_of_point("acme", 2.5));
+    assert_ne!(route_of_point("acme", 1.0).0, route_of_point("bolt", 1.0).0);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let spans = |count: usize| {
+        let spans = vec![serde_json::json!({"traceId": "0af7651916cd43dd8448eb211c80319c"}); count];
+        let scope = serde_json::json!([{"spans": spans}]);
+        let record = serde_json::json!({"resourceSpans": [{"scopeSpans": scope}]});
+        std::fs::write(path, record.to_string()).unwrap();
+    };
+    spans(1);
+    let whole = &json(&["route", "--exporter", "loadbalancing", "--record", path])[0];
+    let id = "0af7651916cd43dd8448eb211c80319c";
+    let by_id = &json(&["route", "--exporter", "loadbalancing", "--trace-id", id])[0];
+    assert_eq!(whole, by_id);
+    spans(2);
+    let (code, text) = wrong(&["route", "--record", path]);
+    assert_eq!(code, 64);
+    assert!(text.contains("give a record by itself: there are 2"), "{text}");
+}

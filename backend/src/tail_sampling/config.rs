@@ -160,6 +160,11 @@ impl TailSamplingConfig {
             );
             problems.warn(&at.key("maximum_trace_size_bytes"), message);
         }
+        if self.maximum_trace_size_bytes > 0 && self.decision_cache.non_sampled_cache_size == 0 {
+            let message = "a trace that was too large begins anew with its next span, because \
+                           decision_cache::non_sampled_cache_size is 0";
+            problems.warn(&at.key("maximum_trace_size_bytes"), message);
+        }
     }
 }
 
@@ -189,6 +194,27 @@ mod tests {
                 "decision_wait: must be above 0",
                 "num_traces: must be above 0",
                 "max_buffer_bytes: must be above 0"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_size_that_is_not_remembered_is_warned_of() {
+        let mut problems = Problems::default();
+        let decision_cache =
+            DecisionCacheConfig { non_sampled_cache_size: 0, ..DecisionCacheConfig::default() };
+        let config = TailSamplingConfig {
+            maximum_trace_size_bytes: 1000,
+            decision_cache,
+            ..TailSamplingConfig::default()
+        };
+        config.warn_of_idle_keys(&Path::ROOT, &mut problems);
+        let warnings: Vec<String> = problems.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "maximum_trace_size_bytes: a trace that was too large begins anew with its next span, \
+              because decision_cache::non_sampled_cache_size is 0"
             ]
         );
     }

@@ -44,12 +44,14 @@ Examples:
   edge route --config edge.yaml --service cart --without 10.0.0.2:4317 --with 10.0.0.9:4317
       Where this service goes, and where it would go if one backend left and another joined
   edge route --config edge.yaml --attribute tenant=acme --attribute-json shard=7 --signal logs
-      For routing_key: attributes. What is configured and not given counts as missing";
+      For routing_key: attributes. What is configured and not given counts as missing
+  edge route --config edge.yaml --record point.json
+      A span, log record or data point as OTLP/JSON, with all that it is routed by";
 
 pub(super) fn define() -> clap::Command {
     RouteArguments::augment_args(clap::Command::new("route")).after_help(EXAMPLES).group(
         ArgGroup::new("key")
-            .args(["trace_id", "service", "metric", "attributes", "attributes_json"])
+            .args(["trace_id", "service", "metric", "attributes", "attributes_json", "record"])
             .multiple(true)
             .required(true),
     )

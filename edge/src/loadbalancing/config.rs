@@ -223,6 +223,7 @@ impl LoadBalancingConfig {
                 ..self.protocol.otlp.exporter.clone()
             },
             timeout: self.attempt_timeout(),
+            names: self.resolver.names(),
             rotation: self.rotation.clone(),
             settings: self.lane(),
             turned,

@@ -80,13 +80,24 @@ pub struct Launch {
     pub config: Option<PathBuf>,
     /// The only core it may run on; any if none is named.
     pub core: Option<usize>,
+    /// Most files and sockets it may have open; as many as this process if none is named.
+    pub descriptors: Option<u64>,
 }
 
 impl Launch {
     /// The tier's sample configuration on `host`.
     pub fn sample(tier: Tier, index: usize, host: Ipv4Addr) -> Self {
         let (environment, arguments) = (Vec::new(), Vec::new());
-        Self { tier, host, index, environment, arguments, config: None, core: None }
+        Self {
+            tier,
+            host,
+            index,
+            environment,
+            arguments,
+            config: None,
+            core: None,
+            descriptors: None,
+        }
     }
 
     /// The same with another variable.
@@ -110,6 +121,27 @@ impl Launch {
         self
     }
 
+    /// The same, with no more files and sockets open than this.
+    #[must_use]
+    pub fn with_descriptors(mut self, count: u64) -> Self {
+        self.descriptors = Some(count);
+        self
+    }
+
+    /// The binary, with nothing but its limits.
+    fn command(&self, binaries: &Binaries) -> Command {
+        let binary = self.tier.binary(binaries);
+        match self.descriptors {
+            None => Command::new(binary),
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {count} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(binary);
+                shell
+            }
+        }
+    }
+
     /// Starts it and waits until it is healthy. Its output goes to a file in `logs`.
     ///
     /// # Errors
@@ -120,6 +152,7 @@ impl Launch {
         }
         let name = format!("{}-{}", self.tier.name(), self.index + 1);
         let log = logs.join(format!("{name}.log"));
+        let mut command = self.command(binaries);
         let config = self.config.unwrap_or_else(|| {
             workspace().join("deploy/config").join(format!("{}.yaml", self.tier.name()))
         });
@@ -128,8 +161,6 @@ impl Launch {
                 TestbedError::new(format!("cannot write {}: {error}", log.display()))
             })
         };
-        let binary = self.tier.binary(binaries);
-        let mut command = Command::new(binary);
         command
             .arg("--config")
             .arg(config)
@@ -147,9 +178,8 @@ impl Launch {
             Some(core) => on_core(core, || command.spawn()),
             None => command.spawn(),
         };
-        let child = child.map_err(|error| {
-            TestbedError::new(format!("cannot start {}: {error}", binary.display()))
-        })?;
+        let child =
+            child.map_err(|error| TestbedError::new(format!("cannot start {name}: {error}")))?;
         let mut process = Process { tier: self.tier, name, host: self.host, child, log };
         process.wait_until_healthy().await?;
         Ok(process)
@@ -263,9 +293,14 @@ impl Process {
         }
     }
 
+    /// Everything that it wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The end of what it wrote, with a line break in front of each line.
     pub fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         let start = lines.len().saturating_sub(15);
         lines[start..].iter().flat_map(|line| ["\n    ", line]).collect()

@@ -10,6 +10,7 @@ mod common;
 mod authentication;
 mod configuration;
 mod conservation;
+mod descriptors;
 mod destinations;
 mod flood;
 mod intake;

@@ -184,7 +184,7 @@ config_struct! {
     pub struct ServerKeepaliveConfig {
         /// Pings and the age of connections.
         pub server_parameters: KeepaliveParameters = KeepaliveParameters::default(),
-        /// Which pings clients may send; without it any, up to a flood.
+        /// Which pings clients may send; unless it is written any, up to a flood.
         pub enforcement_policy: Section<KeepalivePolicy> = Section::off(),
     }
 }
@@ -210,10 +210,23 @@ config_struct! {
     /// `keepalive::enforcement_policy`.
     #[derive(PartialEq)]
     pub struct KeepalivePolicy {
-        /// Shortest time between a client's pings.
-        pub min_time: Duration = Duration::from_secs(300),
+        /// Shortest time between a client's pings; 0 is five minutes.
+        pub min_time: Duration = DEFAULT_PING_INTERVAL,
         /// Whether a client may ping without requests.
         pub permit_without_stream: bool = false,
+    }
+}
+
+/// Source: grpc-go `internal/transport/defaults.go`.
+const DEFAULT_PING_INTERVAL: Duration = Duration::from_secs(300);
+
+impl KeepalivePolicy {
+    /// Shortest time between a client's pings.
+    pub fn ping_interval(&self) -> Duration {
+        match self.min_time {
+            Duration::ZERO => DEFAULT_PING_INTERVAL,
+            min_time => min_time,
+        }
     }
 }
 

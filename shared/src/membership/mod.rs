@@ -11,7 +11,7 @@ pub mod ring;
 
 pub mod routes;
 
-pub use resolver::{Resolver, ResolverConfig};
+pub use resolver::{Names, Resolver, ResolverConfig};
 pub use ring::{Owners, Ring, RingHash};
 pub use routes::{Connect, Endpoints, Following, Member, RouteTable, Routes};
 

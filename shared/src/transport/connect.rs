@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rand::RngExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
@@ -46,26 +47,38 @@ impl ConnectError {
     }
 }
 
+/// Looks up names that are dialled, instead of the system.
+#[async_trait]
+pub trait HostLookup: fmt::Debug + Send + Sync {
+    /// The addresses of a name.
+    ///
+    /// # Errors
+    /// Why there is none.
+    async fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+}
+
 /// Connects to `endpoint`: to the first of its addresses that answers, from a random one on, so
 /// that many clients spread over many addresses.
 ///
 /// # Errors
 /// Why none of them did.
 pub async fn connect(endpoint: &Endpoint, tls: Option<&ClientTls>) -> Result<Stream, ConnectError> {
-    in_time(connect_tcp(endpoint, Balancer::RoundRobin, tls)).await
+    in_time(connect_tcp(endpoint, Balancer::RoundRobin, None, tls)).await
 }
 
-/// Connects to `target`; `balancer` says which of its addresses comes first.
+/// Connects to `target`; `balancer` says which of its addresses comes first, and `names` has them,
+/// else the system.
 ///
 /// # Errors
 /// Why it could not.
 pub(super) async fn connect_to(
     target: &Target,
     balancer: Balancer,
+    names: Option<&dyn HostLookup>,
     tls: Option<&ClientTls>,
 ) -> Result<Stream, ConnectError> {
     match target {
-        Target::Tcp(endpoint) => in_time(connect_tcp(endpoint, balancer, tls)).await,
+        Target::Tcp(endpoint) => in_time(connect_tcp(endpoint, balancer, names, tls)).await,
         Target::Unix(path) => in_time(connect_unix(path, target, tls)).await,
     }
 }
@@ -96,11 +109,11 @@ async fn connect_unix(
 async fn connect_tcp(
     endpoint: &Endpoint,
     balancer: Balancer,
+    names: Option<&dyn HostLookup>,
     tls: Option<&ClientTls>,
 ) -> Result<Stream, ConnectError> {
-    let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
-    let mut addresses: Vec<SocketAddr> = match lookup {
-        Ok(addresses) => addresses.collect(),
+    let mut addresses = match lookup(endpoint, names).await {
+        Ok(addresses) => addresses,
         Err(error) => {
             let detail = format!("cannot look up {:?}: {error}", endpoint.host);
             return Err(ConnectError::new("the destination's name cannot be looked up", detail));
@@ -129,6 +142,21 @@ async fn connect_tcp(
     let (address, error): (SocketAddr, io::Error) = last.expect("at least one address was tried");
     let reason = format!("cannot connect to the destination: {}", error.kind());
     Err(ConnectError::new(reason, format!("{address}: {error}")))
+}
+
+async fn lookup(
+    endpoint: &Endpoint,
+    names: Option<&dyn HostLookup>,
+) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = (endpoint.host.as_str(), endpoint.port);
+    match names {
+        // The system knows what is an address already.
+        Some(names) if host.parse::<IpAddr>().is_err() => {
+            let addresses = names.addresses(host).await?;
+            Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+        }
+        _ => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
+    }
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -179,5 +207,72 @@ fn tls_reason(error: &io::Error) -> Cow<'static, str> {
         Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS".into(),
         Some(_) => "the handshake was broken off".into(),
         None => error.kind().to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Knows one name, with these addresses in this order.
+    #[derive(Debug)]
+    struct Known(Vec<IpAddr>);
+
+    #[async_trait]
+    impl HostLookup for Known {
+        async fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+            assert_eq!(host, "b.test");
+            Ok(self.0.clone())
+        }
+    }
+
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+
+    /// The addresses that some connections to a name with two lead to. Where a backend listens on
+    /// only one of them the other refuses.
+    async fn reached(balancer: Balancer, listening: &[IpAddr]) -> BTreeSet<IpAddr> {
+        let mut listeners = vec![TcpListener::bind((listening[0], 0)).await.unwrap()];
+        let port = listeners[0].local_addr().unwrap().port();
+        for address in &listening[1..] {
+            listeners.push(TcpListener::bind((*address, port)).await.unwrap());
+        }
+        let target = Target::parse(&format!("b.test:{port}")).unwrap();
+        let names = Known(vec![ONE, OTHER]);
+        let mut reached = BTreeSet::new();
+        for _ in 0..40 {
+            drop(connect_to(&target, balancer, Some(&names), None).await.unwrap());
+            let last = listeners.len() - 1;
+            let index = tokio::select! {
+                accepted = listeners[0].accept() => accepted.map(|_| 0),
+                accepted = listeners[last].accept() => accepted.map(|_| last),
+            };
+            reached.insert(listening[index.unwrap()]);
+        }
+        reached
+    }
+
+    #[tokio::test]
+    async fn pick_first_takes_the_first_address_that_answers_and_round_robin_all() {
+        assert_eq!(reached(Balancer::PickFirst, &[ONE, OTHER]).await, [ONE].into());
+        assert_eq!(reached(Balancer::PickFirst, &[OTHER]).await, [OTHER].into());
+        assert_eq!(reached(Balancer::RoundRobin, &[ONE, OTHER]).await, [ONE, OTHER].into());
+        assert_eq!(reached(Balancer::RoundRobin, &[OTHER]).await, [OTHER].into());
+    }
+
+    #[tokio::test]
+    async fn an_address_is_not_looked_up() {
+        let listener = TcpListener::bind((ONE, 0)).await.unwrap();
+        let target = Target::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let names = Known(Vec::new());
+        connect_to(&target, Balancer::PickFirst, Some(&names), None).await.unwrap();
+        let target = Target::parse("b.test:4317").unwrap();
+        let error = connect_to(&target, Balancer::PickFirst, Some(&names), None).await;
+        let error = error.err().unwrap();
+        assert_eq!(error.reason, "the destination's name has no address");
     }
 }

@@ -1,6 +1,6 @@
 //! `bytes_limiting`: keeps traces as long as their bytes are within a rate.
 //!
-//! Source: contrib v0.156 tailsamplingprocessor/internal/sampling/bytes_limiting.go.
+//! Source: contrib v0.156 `tailsamplingprocessor/internal/sampling/bytes_limiting.go`.
 
 use shared::config::{Path, Problems};
 use shared::config_struct;

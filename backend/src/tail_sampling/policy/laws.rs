@@ -7,7 +7,7 @@ use super::Decision;
 use super::testing::Subject;
 
 /// Policies without sub-policies that always say the same about the same.
-const PURE: [&str; 21] = [
+const PURE: [&str; 23] = [
     "{type: always_sample}",
     "{type: latency, latency: {threshold_ms: 30}}",
     "{type: latency, latency: {threshold_ms: 30, upper_threshold_ms: 60}}",
@@ -30,12 +30,18 @@ const PURE: [&str; 21] = [
     "{type: probabilistic, probabilistic: {sampling_percentage: 0}}",
     "{type: probabilistic, probabilistic: {sampling_percentage: 100}}",
     "{type: span_name, span_name: {names: [n]}}",
+    "{type: ottl_condition, ottl_condition: {error_mode: silent, \
+      span: ['attributes[\"a\"] == 3', 'HasPrefix(attributes[\"b\"], \"x\")']}}",
+    "{type: ottl_condition, ottl_condition: {error_mode: silent, \
+      span: ['name == \"n\" and resource.attributes[\"a\"] != \"x\"']}}",
 ];
 
-/// Policies that take from a budget, which covers a few traces.
-const BUDGETS: [&str; 2] = [
+/// Policies that take from a budget, which covers a few traces, or fail on some.
+const IMPURE: [&str; 3] = [
     "{type: rate_limiting, rate_limiting: {spans_per_second: 9}}",
     "{type: bytes_limiting, bytes_limiting: {bytes_per_second: 200}}",
+    "{type: ottl_condition, ottl_condition: {error_mode: propagate, \
+      span: ['HasPrefix(attributes[\"a\"], \"x\")']}}",
 ];
 
 fn not(policy: &str) -> String {
@@ -78,7 +84,7 @@ fn parts() -> impl Strategy<Value = Vec<String>> {
 
 /// Any policy, of any shape.
 fn policy() -> impl Strategy<Value = String> {
-    let simple = || prop_oneof![9 => select(&PURE[..]), 1 => select(&BUDGETS[..])];
+    let simple = || prop_oneof![9 => select(&PURE[..]), 1 => select(&IMPURE[..])];
     let parts = || proptest::collection::vec(part(simple()), 1..4);
     let shared = prop_oneof![
         simple().prop_map(str::to_owned),

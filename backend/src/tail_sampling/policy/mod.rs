@@ -39,6 +39,7 @@ mod always_sample;
 mod boolean_attribute;
 mod latency;
 mod numeric_attribute;
+mod ottl_condition;
 mod probabilistic;
 mod span_count;
 mod status_code;
@@ -53,6 +54,7 @@ mod and;
 mod composite;
 mod drop;
 mod not;
+mod rules;
 
 #[cfg(test)]
 mod example;
@@ -88,8 +90,10 @@ const POLICIES: &[PolicyType] = &[
     PolicyType::of::<latency::LatencyConfig>(),
     PolicyType::of::<not::NotConfig>(),
     PolicyType::of::<numeric_attribute::NumericAttributeConfig>(),
+    PolicyType::of::<ottl_condition::OttlConditionConfig>(),
     PolicyType::of::<probabilistic::ProbabilisticConfig>(),
     PolicyType::of::<rate_limiting::RateLimitingConfig>(),
+    PolicyType::of::<rules::RulesConfig>(),
     PolicyType::of::<span_count::SpanCountConfig>(),
     PolicyType::of::<status_code::StatusCodeConfig>(),
     PolicyType::of::<string_attribute::StringAttributeConfig>(),

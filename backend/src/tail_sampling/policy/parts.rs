@@ -19,6 +19,8 @@ pub(in crate::tail_sampling) enum Shape {
     Drop,
     /// `composite`.
     Composite,
+    /// `rules`; not in the Collector.
+    Rules,
 }
 
 impl Shape {
@@ -26,9 +28,10 @@ impl Shape {
     fn admits(self, part: Shape) -> bool {
         match part {
             Shape::Simple => self != Shape::Simple,
-            Shape::Not => matches!(self, Shape::And | Shape::Drop),
-            Shape::And => self == Shape::Composite,
-            Shape::Drop | Shape::Composite => false,
+            Shape::Not => matches!(self, Shape::And | Shape::Drop | Shape::Rules),
+            Shape::And => matches!(self, Shape::Composite | Shape::Rules),
+            Shape::Composite => self == Shape::Rules,
+            Shape::Drop | Shape::Rules => false,
         }
     }
 
@@ -39,6 +42,7 @@ impl Shape {
             Shape::Not => "one policy that has no sub-policies itself",
             Shape::And | Shape::Drop => "policies without sub-policies, and \"not\"",
             Shape::Composite => "policies without sub-policies, and \"and\"",
+            Shape::Rules => "any policy but \"drop\" and \"rules\"",
         }
     }
 
@@ -48,6 +52,7 @@ impl Shape {
             (Shape::And | Shape::Drop, Shape::And) => "; list its sub-policies here instead",
             (Shape::Not, Shape::Not) => "; two of them are none",
             (Shape::Composite, Shape::Not) => "; put it into an \"and\" of its own",
+            (Shape::Rules, Shape::Drop) => "; set drop: true instead",
             (_, Shape::Drop) => "; a drop counts for whole traces, so it stands beside the others",
             _ => "",
         }

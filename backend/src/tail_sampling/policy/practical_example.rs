@@ -20,7 +20,8 @@ fn section(text: &str) -> Node {
 
 /// Asserts which policy decides about a trace, and what; or that none does.
 #[track_caller]
-fn check(id: u128, trace: &str, expected: Option<(Decision, &str)>) {
+fn check<'a>(id: u128, trace: &str, expected: impl Into<Option<(Decision, &'a str)>>) {
+    let expected = expected.into();
     let mut problems = Problems::default();
     let config = TailSamplingConfig::decode(&section(RULES), &Path::ROOT, &mut problems).unwrap();
     config.validate(&Path::ROOT, &mut problems);
@@ -33,8 +34,8 @@ fn check(id: u128, trace: &str, expected: Option<(Decision, &str)>) {
     assert_eq!(expected.is_none(), verdict.decision == Decision::NotSampled);
 }
 
-fn kept_by(policy: &str) -> Option<(Decision, &str)> {
-    Some((Decision::Sampled, policy))
+fn kept_by(policy: &str) -> (Decision, &str) {
+    (Decision::Sampled, policy)
 }
 
 /// Hashes to 0.074 % of the range, so that it is kept at 0.1 and at 1 percent.
@@ -108,7 +109,7 @@ fn rule_7_a_trace_may_ask_not_to_be_kept_whatever_the_other_rules_say() {
         "0..1 @service.name=billing app.do_not_sample=?true",
         "0..1 @service.name=service-1; 0..1 error app.do_not_sample=?true app.force_sample=?true",
     ] {
-        check(LUCKY, trace, Some((Decision::Dropped, "do-not-sample")));
+        check(LUCKY, trace, (Decision::Dropped, "do-not-sample"));
     }
     check(
         UNLUCKY,

@@ -6,7 +6,7 @@
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
-use super::{Ballot, Builder, Case, Decision, Marks, Policy, PolicyConfig, Rule, Vote};
+use super::{Ballot, Builder, Case, Decision, Marks, Policy, PolicyConfig, Rule, Threshold, Vote};
 
 config_struct! {
     /// `probabilistic`.
@@ -42,9 +42,11 @@ impl PolicyConfig for ProbabilisticConfig {
             "" => DEFAULT_SALT,
             salt => salt,
         };
+        let ratio = self.sampling_percentage / 100.0;
         builder.policy(Probabilistic {
             salted: fnv1a(FNV_OFFSET, salt.as_bytes()),
-            threshold: threshold(self.sampling_percentage / 100.0),
+            threshold: threshold(ratio),
+            passed: Threshold::keeping(ratio),
         })
     }
 }
@@ -54,6 +56,8 @@ struct Probabilistic {
     salted: u64,
     /// The largest hash that is kept.
     threshold: u64,
+    /// How hard it is to be kept.
+    passed: Threshold,
 }
 
 impl Probabilistic {
@@ -64,7 +68,7 @@ impl Probabilistic {
 
 impl Policy for Probabilistic {
     fn evaluate(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
-        Ok(Vote::of(self.decide(case)))
+        Ok(Vote { threshold: self.passed, ..Vote::of(self.decide(case)) })
     }
 
     fn foregone(&self, _marks: Marks, case: &Case<'_>) -> Option<Decision> {

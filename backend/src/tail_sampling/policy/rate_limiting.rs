@@ -1,7 +1,7 @@
 //! `rate_limiting`: keeps traces as long as their spans are within a rate.
 //!
 //! As the Collector does since v0.153. Source: contrib v0.156
-//! tailsamplingprocessor/internal/sampling/rate_limiting.go.
+//! `tailsamplingprocessor/internal/sampling/rate_limiting.go`.
 
 use shared::config::{Path, Problems};
 use shared::config_struct;

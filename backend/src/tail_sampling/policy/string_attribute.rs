@@ -66,7 +66,7 @@ impl PolicyConfig for StringAttributeConfig {
 
 /// Classes such as `\w` mean ASCII, as they do in the Collector's RE2. A pattern that says more
 /// than bytes can, such as `\p{Greek}` or `[é]`, is read as text instead.
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).unicode(false).build().or_else(|_| Regex::new(pattern))
 }
 

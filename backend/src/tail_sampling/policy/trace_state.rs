@@ -105,9 +105,13 @@ mod tests {
         for broken in ["vendor=x,vendor=x", "vendor=x,No=1", "vendor=x,=", "vendor=x,a=b=c"] {
             check(VENDOR, &format!("0..1 state:{broken}"), NotSampled);
         }
-        let members = |count| (0..count).map(|n| format!(",k{n}=1")).collect::<String>();
-        check(VENDOR, &format!("0..1 state:vendor=x{}", members(31)), Sampled);
-        check(VENDOR, &format!("0..1 state:vendor=x{}", members(32)), NotSampled);
+        let members = |count| {
+            let others = (1..count).map(|number| format!("k{number}=1"));
+            let all: Vec<String> = std::iter::once("vendor=x".to_owned()).chain(others).collect();
+            format!("0..1 state:{}", all.join(","))
+        };
+        check(VENDOR, &members(32), Sampled);
+        check(VENDOR, &members(33), NotSampled);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What is asked for on the command line, as a record that has it.
 
+use std::sync::Arc;
+
 use clap::Args;
-use shared::wire::Writer;
+use shared::wire::{Writer, json};
 use shared::{Batch, Signal};
 
 use crate::loadbalancing::RoutingKey;
@@ -24,6 +26,35 @@ pub(super) struct Asked {
     /// An attribute whose value is of another type: 42, 1.5, true or null
     #[arg(long = "attribute-json", value_name = "NAME=JSON", value_parser = json_attribute)]
     attributes_json: Vec<(String, Scalar)>,
+    /// A whole record: a file with an OTLP/JSON request of one span, log record or data point. It
+    /// has every key, also streamID
+    #[arg(long, value_name = "FILE", value_parser = whole_record,
+        conflicts_with_all = ["trace_id", "service", "metric", "attributes", "attributes_json"])]
+    record: Option<WholeRecord>,
+}
+
+/// An OTLP/JSON request.
+#[derive(Debug, Clone)]
+struct WholeRecord(Arc<[u8]>);
+
+fn whole_record(path: &str) -> Result<WholeRecord, String> {
+    let json = std::fs::read(path).map_err(|error| format!("cannot read it: {error}"))?;
+    serde_json::from_slice::<serde_json::Value>(&json).map_err(|error| error.to_string())?;
+    Ok(WholeRecord(json.into()))
+}
+
+impl WholeRecord {
+    /// As a batch of one item.
+    fn batch(&self, signal: Signal) -> Result<Batch, String> {
+        let bytes = json::decode(signal, &self.0).map_err(|error| format!("--record: {error}"))?;
+        let batch =
+            Batch::parse(signal, bytes.into()).map_err(|error| format!("--record: {error}"))?;
+        match batch.items() {
+            1 => Ok(batch),
+            0 => Err("the record is of another signal".to_owned()),
+            items => Err(format!("give a record by itself: there are {items}")),
+        }
+    }
 }
 
 type TraceId = [u8; 16];
@@ -76,6 +107,9 @@ impl Asked {
     /// # Errors
     /// What `key` needs and was not given.
     pub(super) fn record(&self, signal: Signal, key: &RoutingKey) -> Result<Batch, String> {
+        if let Some(record) = &self.record {
+            return record.batch(signal);
+        }
         let no_attribute = self.attributes.is_empty() && self.attributes_json.is_empty();
         let wanted = match key.name() {
             "traceID" if self.trace_id.is_none() => "give --trace-id".to_owned(),
@@ -87,7 +121,10 @@ impl Asked {
             "attributes" if !key.attributes().any(|name| self.has(name)) => {
                 format!("give --attribute, of {}", self.missing(key).join(", "))
             }
-            "streamID" => "a time series is more than can be given here".to_owned(),
+            "streamID" => {
+                "a time series is more than a few attributes: give one of its data points by --record"
+                    .to_owned()
+            },
             _ => return Ok(self.batch(signal)),
         };
         Err(wanted)
@@ -95,7 +132,8 @@ impl Asked {
 
     /// The configured attributes that were not given.
     pub(super) fn missing(&self, key: &RoutingKey) -> Vec<String> {
-        let missing = key.attributes().filter(|name| !self.has(name));
+        // What a whole record lacks is not looked for.
+        let missing = key.attributes().filter(|name| self.record.is_none() && !self.has(name));
         missing.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::membership::dial_address;
+use shared::membership::{Names, dial_address};
 use shared::otlp::OtlpGrpcConfig;
 use shared::service::{BuildError, Context};
+use shared::transport::connect::HostLookup;
+use shared::transport::grpc::client::GrpcClient;
 use shared::wire::Signal;
 
 use crate::loadbalancing::health::RotationConfig;
@@ -20,6 +22,7 @@ struct PeerKey {
     /// Without the settings that are not of one backend.
     exporter: OtlpGrpcConfig,
     timeout: Duration,
+    names: Option<Names>,
     rotation: RotationConfig,
 }
 
@@ -36,6 +39,7 @@ pub(super) struct Connecting {
     pub(super) ctx: Context,
     pub(super) exporter: OtlpGrpcConfig,
     pub(super) timeout: Duration,
+    pub(super) names: Option<Names>,
     pub(super) rotation: RotationConfig,
     pub(super) settings: LaneSettings,
     pub(super) turned: Arc<Rotation>,
@@ -49,6 +53,7 @@ impl Connecting {
             address,
             exporter: self.exporter.clone(),
             timeout: self.timeout,
+            names: self.names.clone(),
             rotation: self.rotation.clone(),
         };
         let key = LaneKey { peer, settings: self.settings, signal: self.ctx.signal };
@@ -61,8 +66,10 @@ impl Connecting {
 
     fn peer(&self, key: &PeerKey) -> Result<Arc<Peer>, BuildError> {
         self.ctx.commons.get_or_make(key, || {
+            let names = key.names.clone().map(|names| Arc::new(names) as Arc<dyn HostLookup>);
+            let (config, commons) = (&key.exporter.client, &self.ctx.commons);
             let client: Box<dyn Client> =
-                Box::new(key.exporter.client(&key.address, &self.ctx.commons)?);
+                Box::new(GrpcClient::with_names(config, &key.address, commons, names)?);
             let (rotation, turned) = (key.rotation.clone(), Arc::clone(&self.turned));
             Ok(Peer::new(&key.address, client, key.timeout, rotation, turned))
         })

@@ -159,6 +159,7 @@ fn exporters_share_what_is_alike() {
             ctx,
             exporter,
             timeout: config.attempt_timeout(),
+            names: config.resolver.names(),
             rotation: config.rotation.clone(),
             settings: config.lane(),
             turned: Arc::default(),
@@ -175,6 +176,11 @@ fn exporters_share_what_is_alike() {
     assert!(Arc::ptr_eq(lane.peer(), logs.peer()), "one connection for all signals");
     let other = connecting(&others, Signal::Traces).lane("a").unwrap();
     assert!(!Arc::ptr_eq(lane.peer(), other.peer()));
+    let srv = "resolver: {srv: {hostname: _b, nameservers: [10.0.0.10]}}";
+    let names = valid(srv).resolver.names();
+    assert!(names.is_some());
+    let by_names = Connecting { names, ..connecting(plain, Signal::Traces) }.lane("a").unwrap();
+    assert!(!Arc::ptr_eq(lane.peer(), by_names.peer()), "the name may lead elsewhere");
 }
 
 #[test]

@@ -19,8 +19,8 @@ use super::report::{Outcome, Report};
 use super::static_list::StaticList;
 use super::{Meter, Resolver, ResolverSection};
 use crate::config::{Path, Problems};
-use crate::config_struct;
 use crate::membership::members::Answer;
+use crate::{config_enum, config_struct};
 
 config_struct! {
     /// `resolver::dns`.
@@ -30,10 +30,34 @@ config_struct! {
         pub hostname: String = String::new(),
         /// Port of every backend; without one they are dialled at 4317.
         pub port: String = String::new(),
+        /// Ours: which addresses are backends.
+        pub ip_family: IpFamily = IpFamily::Any,
     }
     flatten {
         /// How it is looked up.
         pub lookup: LookupConfig = LookupConfig::default(),
+    }
+}
+
+config_enum! {
+    /// Which addresses of a name are backends.
+    pub enum IpFamily {
+        /// All; a backend that has one of each kind is two.
+        Any = "any",
+        /// Those of its A records.
+        V4 = "ipv4",
+        /// Those of its AAAA records.
+        V6 = "ipv6",
+    }
+}
+
+impl IpFamily {
+    fn has(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => ip.is_ipv4(),
+            Self::V6 => ip.is_ipv6(),
+        }
     }
 }
 
@@ -51,7 +75,7 @@ impl ResolverSection for DnsConfig {
     }
 
     fn build(&self) -> Box<dyn Resolver> {
-        let question = Addresses { port: self.port.clone() };
+        let question = Addresses { port: self.port.clone(), family: self.ip_family };
         // An address needs no lookup.
         if let Ok(ip) = self.hostname.parse::<IpAddr>() {
             let endpoint = question.endpoint(&ip.to_canonical());
@@ -64,8 +88,9 @@ impl ResolverSection for DnsConfig {
 }
 
 /// Asks for addresses.
-struct Addresses {
-    port: String,
+pub(super) struct Addresses {
+    pub(super) port: String,
+    pub(super) family: IpFamily,
 }
 
 impl Question for Addresses {
@@ -77,15 +102,20 @@ impl Question for Addresses {
         name: &Name,
         deadline: Instant,
     ) -> Result<Reply<IpAddr>, Failure> {
-        let of_file = nameservers.hosts_file(name);
+        let mut of_file = nameservers.hosts_file(name);
+        of_file.retain(|ip| self.family.has(*ip));
         if !of_file.is_empty() {
             return Ok(Reply { answer: Answer::whole(of_file), ttl: Duration::MAX });
         }
-        let (v4, v6) = tokio::join!(
-            nameservers.ask(name, RecordType::A, deadline),
-            nameservers.ask(name, RecordType::AAAA, deadline),
-        );
-        combine(v4, v6)
+        let ask = |kind| nameservers.ask(name, kind, deadline);
+        match self.family {
+            IpFamily::V4 => of_one_kind(&ask(RecordType::A).await?, "A"),
+            IpFamily::V6 => of_one_kind(&ask(RecordType::AAAA).await?, "AAAA"),
+            IpFamily::Any => {
+                let (v4, v6) = tokio::join!(ask(RecordType::A), ask(RecordType::AAAA));
+                combine(v4, v6)
+            }
+        }
     }
 
     /// As the Collector spells it: `1.2.3.4`, `1.2.3.4:4317`, `[fd00::1]`, `[fd00::1]:4317`.
@@ -101,19 +131,36 @@ impl Question for Addresses {
     }
 }
 
+/// What an answer says that was asked for records of one kind only.
+fn of_one_kind(records: &[Record], kind: &str) -> Result<Reply<IpAddr>, Failure> {
+    let (found, ttl) = addresses(records);
+    match found.is_empty() {
+        true => Err(none(kind)),
+        false => Ok(Reply { answer: Answer::whole(found), ttl }),
+    }
+}
+
+/// The addresses, and the shortest TTL.
+fn addresses<'r>(records: impl IntoIterator<Item = &'r Record>) -> (Vec<IpAddr>, Duration) {
+    let (mut found, mut ttl) = (Vec::new(), None);
+    for record in records {
+        found.extend(record.data.ip_addr().map(|ip| ip.to_canonical()));
+        ttl = Some(ttl.map_or(record.ttl, |ttl: u32| ttl.min(record.ttl)));
+    }
+    (found, Duration::from_secs(ttl.unwrap_or(0).into()))
+}
+
+fn none(kind: &str) -> Failure {
+    let reason = format!("the answer has no {kind} record");
+    Failure { outcome: Outcome::Empty, reason }
+}
+
 /// What two answers say together.
 fn combine(
     v4: Result<Vec<Record>, Failure>,
     v6: Result<Vec<Record>, Failure>,
 ) -> Result<Reply<IpAddr>, Failure> {
-    let records: Vec<&Record> = [&v4, &v6].into_iter().flatten().flatten().collect();
-    let found: Vec<IpAddr> = records
-        .iter()
-        .filter_map(|record| record.data.ip_addr())
-        .map(|ip| ip.to_canonical())
-        .collect();
-    let seconds = records.iter().map(|record| record.ttl).min().unwrap_or(0);
-    let ttl = Duration::from_secs(seconds.into());
+    let (found, ttl) = addresses([&v4, &v6].into_iter().flatten().flatten());
     let failed =
         |answer: &Result<_, Failure>| answer.as_ref().is_err_and(|failure| !failure.is_negative());
     if !found.is_empty() {
@@ -128,10 +175,6 @@ fn combine(
         }
         return Ok(Reply { answer: Answer { found, silent_about }, ttl });
     }
-    let none = |kind: &str| Failure {
-        outcome: Outcome::Empty,
-        reason: format!("the answer has no {kind} record"),
-    };
     let (v4, v6) = (v4.err().unwrap_or(none("A")), v6.err().unwrap_or(none("AAAA")));
     // A name that does not exist has no records of any kind; that it exists but has none of one
     // kind says nothing of the other.

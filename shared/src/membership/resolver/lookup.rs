@@ -13,6 +13,7 @@ use hickory_resolver::proto::rr::Name;
 use tokio::time::Instant;
 
 use super::Resolver;
+use super::names::Names;
 use super::nameserver::{Failure, Nameservers};
 use super::report::{Outcome, Report};
 use crate::clock;
@@ -49,7 +50,26 @@ const IMPATIENT_INTERVAL: Duration = Duration::from_secs(1);
 /// Each pause is spread by this share to both sides, so that edges do not ask in step.
 const JITTER: f64 = 0.1;
 
+/// The time, or its default if it is 0.
+fn or_default(duration: Duration, default: Duration) -> Duration {
+    match duration.is_zero() {
+        true => default,
+        false => duration,
+    }
+}
+
 impl LookupConfig {
+    /// How the names that an answer gives are looked up: by the same servers, if any are written.
+    pub(super) fn names(&self) -> Option<Names> {
+        let servers = self.servers();
+        let timeout = or_default(self.timeout, DEFAULT_TIMEOUT);
+        (!servers.is_empty()).then_some(Names { servers, timeout })
+    }
+
+    fn servers(&self) -> Vec<SocketAddr> {
+        self.nameservers.iter().filter_map(|server| parse_nameserver(server)).collect()
+    }
+
     pub(super) fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         if self.misses_before_removal == 0 {
             problems.report(&at.key("misses_before_removal"), "must be positive");
@@ -111,10 +131,6 @@ pub(super) struct Lookups<Q: Question> {
 
 impl<Q: Question> Lookups<Q> {
     pub(super) fn new(question: Q, name: Name, config: &LookupConfig, report: Report) -> Self {
-        let or_default = |duration: Duration, default| match duration.is_zero() {
-            true => default,
-            false => duration,
-        };
         let patience =
             Patience { misses: config.misses_before_removal, shrink_hold: config.shrink_hold };
         Self {
@@ -122,7 +138,7 @@ impl<Q: Question> Lookups<Q> {
             name,
             interval: or_default(config.interval, DEFAULT_INTERVAL),
             timeout: or_default(config.timeout, DEFAULT_TIMEOUT),
-            servers: config.nameservers.iter().filter_map(|s| parse_nameserver(s)).collect(),
+            servers: config.servers(),
             members: Members::new(patience),
             nameservers: None,
             next_lookup: None,

@@ -11,6 +11,7 @@ mod static_list;
 
 mod dns;
 mod lookup;
+mod names;
 mod nameserver;
 mod srv;
 #[cfg(test)]
@@ -18,9 +19,10 @@ mod testing;
 
 mod k8s;
 
-pub use dns::DnsConfig;
+pub use dns::{DnsConfig, IpFamily};
 pub use k8s::K8sConfig;
 pub use lookup::LookupConfig;
+pub use names::Names;
 pub use srv::SrvConfig;
 pub use static_list::StaticConfig;
 
@@ -94,6 +96,12 @@ impl ResolverConfig {
         for (key, section) in configured {
             section.validate(&at.key(key), problems);
         }
+    }
+
+    /// How endpoints that are names are looked up when they are dialled; `None` leaves it to the
+    /// system.
+    pub fn names(&self) -> Option<Names> {
+        self.srv.as_ref()?.lookup.names()
     }
 
     /// Makes the resolver; `None` if none is configured. The section must have been validated.

@@ -26,6 +26,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// One that is of none of the better-known kinds.
+    pub(super) fn other(reason: String) -> Self {
+        Self { outcome: Outcome::Failed, reason }
+    }
+
     /// Whether a server said that there is nothing, which is an answer, too.
     pub(super) fn is_negative(&self) -> bool {
         matches!(self.outcome, Outcome::Empty | Outcome::NoSuchName)

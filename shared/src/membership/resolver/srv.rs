@@ -1,7 +1,7 @@
 //! The SRV records of a name. Ours: the Collector has no such resolver.
 //!
 //! The targets' names are on the ring, with the records' ports, and are looked up when they are
-//! dialled. A pod of a `StatefulSet` has the same name after a restart, so its keys come back to it.
+//! dialled, by the same nameservers. A pod of a `StatefulSet` has the same name after a restart, so its keys come back to it.
 
 #[cfg(test)]
 mod tests;

@@ -119,6 +119,19 @@ async fn a_probe_tells_who_serves() {
 }
 
 #[tokio::test]
+async fn who_has_no_service_for_traces_answers_a_probe_all_the_same() {
+    let json = json!({ "protocols": { "grpc": { "endpoint": "127.0.0.1:0" } } });
+    let (config, _, _) = section::<OtlpReceiverConfig>(&json, ReceiverConfig::validate);
+    let next: Next = Recording::new();
+    let outputs = BTreeMap::from([(Signal::Logs, next)]);
+    let receiver = config.start(&context(), outputs).await.unwrap();
+    let client = grpc_client(&receiver.addresses()[0].to_string(), json!({}));
+    let rejected = client.send(traces(&["a"])).await.unwrap_err();
+    assert_eq!(rejected.code, Some(12), "UNIMPLEMENTED");
+    client.probe(SOON).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_probe_does_not_wait_out_the_backoff() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let client = grpc_client(&address.to_string(), json!({}));

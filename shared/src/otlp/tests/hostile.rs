@@ -425,13 +425,16 @@ async fn idle_frames_without_end_end_the_connection() {
 
 #[tokio::test]
 async fn pings_against_the_policy_end_the_connection_with_the_usual_word() {
-    let policy = json!({ "keepalive": { "enforcement_policy": { "min_time": "1h" } } });
-    let door = Door::grpc(LIMITS, policy).await;
-    let mut tcp = door.connect_http2().await;
-    tcp.write_all(&frame(PING, 0, 0, 8).repeat(4)).await.unwrap();
-    let answer = read_to_end(&mut tcp).await;
-    assert_eq!(goodbye(&answer), (11, "too_many_pings".to_owned()));
-    door.has_cut("too_many_pings", 1).await;
+    // As soon as there is one, five minutes are its default, which 0 stands for as well.
+    for policy in [json!({ "min_time": "1h" }), json!({}), json!({ "min_time": "0s" })] {
+        let keepalive = json!({ "keepalive": { "enforcement_policy": policy } });
+        let door = Door::grpc(LIMITS, keepalive).await;
+        let mut tcp = door.connect_http2().await;
+        tcp.write_all(&frame(PING, 0, 0, 8).repeat(4)).await.unwrap();
+        let answer = read_to_end(&mut tcp).await;
+        assert_eq!(goodbye(&answer), (11, "too_many_pings".to_owned()), "{policy}");
+        door.has_cut("too_many_pings", 1).await;
+    }
     // Without a policy as many are answered.
     let door = Door::grpc(LIMITS, json!({})).await;
     let mut tcp = door.connect_http2().await;

@@ -22,6 +22,7 @@ use crate::config::{Compression, GrpcClientConfig, Target};
 use crate::consumer::{Reached, Rejected};
 use crate::queue::{Delivered, Sender};
 use crate::service::{BuildError, Commons};
+use crate::transport::connect::HostLookup;
 use crate::transport::status;
 use crate::transport::tls::{Alpn, ClientTls};
 use crate::wire::Signal;
@@ -65,6 +66,19 @@ impl GrpcClient {
         endpoint: &str,
         commons: &Commons,
     ) -> Result<Self, BuildError> {
+        Self::with_names(config, endpoint, commons, None)
+    }
+
+    /// The same, with names looked up by `names` if there is something.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn with_names(
+        config: &GrpcClientConfig,
+        endpoint: &str,
+        commons: &Commons,
+        names: Option<Arc<dyn HostLookup>>,
+    ) -> Result<Self, BuildError> {
         let target = Target::parse(endpoint).map_err(BuildError::new)?;
         let tls = match config.tls.is_on() || target.is_https() {
             true => Some(ClientTls::new(&config.tls, Alpn::Http2)?),
@@ -85,7 +99,7 @@ impl GrpcClient {
             true => Patience::WaitForReady,
             false => Patience::FailFast,
         };
-        let dialer = Arc::new(Dialer::new(config, target, tls));
+        let dialer = Arc::new(Dialer::new(config, target, names, tls));
         let connections = (0..config.connections.max(1))
             .map(|_| Arc::new(Connection::new(Arc::clone(&dialer))))
             .collect();

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::message::Outgoing;
 use crate::config::{Balancer, ClientKeepaliveConfig, GrpcClientConfig, Target};
-use crate::transport::connect::{ConnectError, connect_to};
+use crate::transport::connect::{ConnectError, HostLookup, connect_to};
 use crate::transport::status;
 use crate::transport::tls::ClientTls;
 
@@ -37,6 +37,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 pub(super) struct Dialer {
     pub(super) target: Target,
     balancer: Balancer,
+    names: Option<Arc<dyn HostLookup>>,
     tls: Option<ClientTls>,
     keepalive: Option<ClientKeepaliveConfig>,
     send_buffer: usize,
@@ -101,17 +102,24 @@ impl Drop for InFlight<'_> {
 }
 
 impl Dialer {
-    pub(super) fn new(config: &GrpcClientConfig, target: Target, tls: Option<ClientTls>) -> Self {
+    pub(super) fn new(
+        config: &GrpcClientConfig,
+        target: Target,
+        names: Option<Arc<dyn HostLookup>>,
+        tls: Option<ClientTls>,
+    ) -> Self {
         let send_buffer = match config.write_buffer_size {
             0 => SEND_BUFFER,
             size => size,
         };
         let keepalive = config.keepalive.as_ref().cloned();
-        Self { target, balancer: config.balancer_name, tls, keepalive, send_buffer }
+        Self { target, balancer: config.balancer_name, names, tls, keepalive, send_buffer }
     }
 
     async fn dial(&self) -> Result<SendRequest<Outgoing>, ConnectError> {
-        let stream = connect_to(&self.target, self.balancer, self.tls.as_ref()).await?;
+        let stream =
+            connect_to(&self.target, self.balancer, self.names.as_deref(), self.tls.as_ref())
+                .await?;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())

@@ -63,7 +63,7 @@ pub(crate) async fn serve_within(
     let listener = Listener::bind(&config.endpoint, config.transport, tls).await?;
     let policy = config.keepalive.enforcement_policy.as_ref();
     let pings = policy.map(|policy| PingPolicy {
-        min_time: policy.min_time,
+        min_time: policy.ping_interval(),
         permit_without_stream: policy.permit_without_stream,
     });
     // Each request of a client that gives up is reset.

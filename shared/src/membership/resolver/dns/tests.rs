@@ -21,7 +21,8 @@ async fn start_with(
     let (zone, server, mut lookup) = testing::start().await;
     change(&mut lookup);
     let (hostname, port) = ("backend.test".to_owned(), port.to_owned());
-    (zone, server, DnsConfig { hostname, port, lookup }.build())
+    let config = DnsConfig { hostname, port, lookup, ip_family: IpFamily::Any };
+    (zone, server, config.build())
 }
 
 #[tokio::test]
@@ -37,6 +38,24 @@ async fn addresses_of_both_kinds_are_found_sorted_and_changes_are_seen() {
     zone.set(Script::addresses("10.0.0.3"));
     assert_eq!(resolver.changed().await, ["10.0.0.3:4317"]);
     assert_eq!(zone.count(RecordType::A) - start, 3, "three misses");
+}
+
+#[tokio::test]
+async fn one_family_is_asked_for_alone_if_it_is_written() {
+    for (ip_family, kind, found) in
+        [(IpFamily::V4, "A", "10.0.0.1"), (IpFamily::V6, "AAAA", "[fd00::1]")]
+    {
+        let (zone, _server, lookup) = testing::start().await;
+        let hostname = "backend.test".to_owned();
+        let config = DnsConfig { hostname, ip_family, lookup, ..DnsConfig::default() };
+        let mut resolver = config.build();
+        zone.set(Script::addresses("10.0.0.1 fd00::1"));
+        assert_eq!(resolver.changed().await, [found]);
+        assert_eq!(zone.asked(), [format!("{kind} backend.test. Udp")]);
+        zone.set(Script::code(ResponseCode::NoError));
+        let record = if ip_family == IpFamily::V4 { RecordType::A } else { RecordType::AAAA };
+        zone.assert_stays(&mut resolver, record, 4).await;
+    }
 }
 
 #[tokio::test]
@@ -130,7 +149,7 @@ async fn ask_completed(
     let servers: Vec<_> = config.nameservers.iter().map(|s| s.parse().unwrap()).collect();
     let nameservers = Nameservers::given(&servers, config.timeout).unwrap();
     let nameservers = nameservers.completed_by(Completion { search, ndots: 5 });
-    let question = Addresses { port: String::new() };
+    let question = Addresses { port: String::new(), family: IpFamily::Any };
     let name = Name::from_utf8("backend").unwrap();
     let deadline = Instant::now() + config.timeout;
     let found = super::super::lookup::ask_each(&question, &nameservers, &name, deadline).await;

@@ -1,9 +1,11 @@
 use hickory_resolver::proto::op::ResponseCode;
 use serde_json::json;
 
+use super::super::ResolverConfig;
 use super::super::testing::{self, Script};
 use super::*;
 use crate::config::testing::section;
+use crate::transport::connect::HostLookup as _;
 
 #[tokio::test]
 async fn stable_names_stay_on_the_ring_while_their_pods_restart() {
@@ -33,6 +35,23 @@ async fn stable_names_stay_on_the_ring_while_their_pods_restart() {
     }
     zone.set(Script::services("0 4317 b-1.b.ns.test."));
     assert_eq!(resolver.changed().await, ["b-1.b.ns.test:4317"]);
+}
+
+#[tokio::test]
+async fn targets_are_dialled_by_the_servers_that_named_them() {
+    let (zone, _server, lookup) = testing::start().await;
+    let config = SrvConfig { lookup, ..SrvConfig::default() };
+    zone.script(|name, _| match name {
+        "b-0.b.ns.test." => Script::addresses("10.0.0.7 fd00::7"),
+        _ => Script::code(ResponseCode::NXDomain),
+    });
+    let names = ResolverConfig { srv: Some(config), ..ResolverConfig::default() }.names().unwrap();
+    let mut found = names.addresses("b-0.b.ns.test").await.unwrap();
+    found.sort();
+    assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.7", "fd00::7"]);
+    assert!(names.addresses("b-1.b.ns.test").await.is_err());
+    let by_system = ResolverConfig { srv: Some(SrvConfig::default()), ..Default::default() };
+    assert_eq!(by_system.names(), None);
 }
 
 #[tokio::test]
