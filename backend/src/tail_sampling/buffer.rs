@@ -1,6 +1,7 @@
 //! What is kept of spans: their bytes in the log, and the headers they are under.
 
 use super::headers::Headers;
+use super::sealing::Compression;
 use super::segments::{Appended, Log, RunId};
 
 /// The log and its headers, which count the runs that are under them.
@@ -14,8 +15,8 @@ pub(super) struct Buffer {
 
 impl Buffer {
     /// An empty buffer.
-    pub(super) fn new(segment_bytes: usize, seed: u64) -> Self {
-        Self { log: Log::new(segment_bytes), headers: Headers::new(seed) }
+    pub(super) fn new(segment_bytes: usize, compression: Compression, seed: u64) -> Self {
+        Self { log: Log::new(segment_bytes, compression), headers: Headers::new(seed) }
     }
 
     /// Appends a span, a field of its scope entry, to the chain that ends with `last`.
@@ -45,16 +46,36 @@ impl Buffer {
         self.headers.release_scope(scope);
     }
 
-    /// Lets go of the chain that ends with `last`; tells how many spans it had.
-    pub(super) fn release_chain(&mut self, last: Option<RunId>) -> usize {
+    /// Lets go of the chain that ends with `last`, long before its turn; tells how many spans it
+    /// had.
+    pub(super) fn release_chain_early(&mut self, last: Option<RunId>) -> usize {
         let (mut next, mut spans) = (last, 0);
         while let Some(id) = next {
             let run = self.log.run(id);
             spans += run.spans;
             next = run.before;
-            self.release(id);
+            self.log.release_early(id);
+            self.headers.release_scope(run.scope);
         }
         spans
+    }
+
+    /// Lets go of `max_runs` runs of the chain that ends with `last`; tells how many spans they had,
+    /// and the end of what is left of the chain.
+    pub(super) fn release_chain(
+        &mut self,
+        last: Option<RunId>,
+        max_runs: usize,
+    ) -> (usize, Option<RunId>) {
+        let (mut next, mut spans) = (last, 0);
+        for _ in 0..max_runs {
+            let Some(id) = next else { break };
+            let run = self.log.run(id);
+            spans += run.spans;
+            next = run.before;
+            self.release(id);
+        }
+        (spans, next)
     }
 
     /// Bytes of all that.

@@ -12,6 +12,7 @@ use shared::wire::Signal;
 use super::TailSampling;
 use super::inscription::RecordPolicy;
 use super::policy::{Asked, Compat, NamedPolicy, Seen, lint};
+use super::sealing::Compression;
 use super::tier::TierConfig;
 
 config_struct! {
@@ -59,6 +60,8 @@ config_struct! {
         pub compat: Compat = Compat::V0156,
         /// Ours: the backends that share budgets with `cluster: true`.
         pub tier: TierConfig = TierConfig::default(),
+        /// Ours: `lz4` seals what is buffered, for less than half of its size.
+        pub buffer_compression: Compression = Compression::None,
         /// Ours: whether the spans of traces whose outcome is certain leave, or are let go, before
         /// their trace is due. No decision, vote or count depends on it.
         pub early_release: bool = true,

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`config`], [`policy`] and [`tier`] are what a user sets. A [`shard`] is the
 //! pure state machine, made of the traces that wait ([`trace`], [`deadlines`]), their spans' bytes
-//! in a log ([`buffer`], [`segments`], [`headers`]), the policies' votes ([`sighting`],
+//! in a log ([`buffer`], [`segments`], [`sealing`], [`headers`]), the policies' votes ([`sighting`],
 //! [`evaluate`]), what is certain ahead of time ([`outcome`],
 //! [`former`]), the decisions that are remembered ([`decision_cache`], [`fingerprints`]) and what is on its way out
 //! ([`outgoing`], [`inscription`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
@@ -21,6 +21,7 @@ mod trace;
 
 mod buffer;
 mod headers;
+mod sealing;
 mod segments;
 mod sighting;
 mod slab;
@@ -189,6 +190,7 @@ fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
         sampled_cache: cache.sampled_cache_size.div_ceil(shards),
         not_sampled_cache: cache.non_sampled_cache_size.div_ceil(shards),
         dry_run: config.dry_run,
+        compression: config.buffer_compression,
         early_release: config.early_release,
         inscription: Inscription { policy: config.record_policy, threshold: config.use_tracestate },
         segment_bytes: SEGMENT_BYTES,

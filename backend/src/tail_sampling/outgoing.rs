@@ -74,7 +74,7 @@ impl Outgoing {
         while let Some(id) = next {
             let run = buffer.log.run(id);
             self.spans += run.spans;
-            self.bytes += run.bytes.len();
+            self.bytes += run.length;
             self.chain.push(id);
             next = run.before;
         }
@@ -99,14 +99,15 @@ impl Outgoing {
             self.runs = VecDeque::new();
             return None;
         }
-        let mut page = Page::new(self.inscription);
+        let runs = buffer.log.gather(picked.iter().map(|leaving| leaving.run));
+        let mut page = Page::new(self.inscription, runs, buffer, names);
         for leaving in &picked {
             let run = buffer.log.run(leaving.run);
             self.spans -= run.spans;
-            self.bytes -= run.bytes.len();
-            page.add(leaving.run, run, leaving.reason, buffer, names);
+            self.bytes -= run.length;
+            page.add(run, leaving.reason);
         }
-        let written = page.write(buffer, names);
+        let written = page.write();
         for leaving in picked {
             buffer.release(leaving.run);
         }
@@ -128,7 +129,7 @@ impl Outgoing {
                 false => run.spans * self.inscription.growth(leaving.reason, names),
             };
             let resource = buffer.headers.resource_of(run.scope);
-            let mut added = run.bytes.len() + growth;
+            let mut added = run.length + growth;
             if resources.insert(resource) {
                 added += buffer.headers.resource_bytes(resource).len() + ENTRY_FRAME;
             }

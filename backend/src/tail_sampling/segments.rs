@@ -9,13 +9,24 @@
 //! their scope entry, so that writing them out is one copy. The runs of a trace form a chain from
 //! the last to the first. The index of a segment lies beside its bytes and goes with them.
 //!
+//! [`Log::upkeep`] works on full segments, a little at a time: it seals their bytes if they are to
+//! be compressed, and packs those of which much was let go early. Runs keep their places in the
+//! index, so nobody else knows of it.
+//!
 //! Invariants: a segment is dropped or used again when its last run is released; one that holds
 //! bytes has a run that lives. With one wait for all traces the segments empty in their order.
 
+use std::collections::VecDeque;
+
+use super::sealing::{Compression, Rewriting, Table, Text};
 use super::slab::Slab;
 
+mod reading;
+
+pub(super) use reading::Gathered;
+
 /// A run's place in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RunId {
     segment: u32,
     index: u32,
@@ -28,23 +39,25 @@ const NONE: RunId = RunId { segment: u32::MAX, index: u32::MAX };
 #[derive(Debug, Clone, Copy)]
 struct Run {
     before: RunId,
+    /// Where it stands in the plain bytes.
     offset: u32,
     length: u32,
     scope: u32,
+    /// 0 when it was let go.
     spans: u32,
 }
 
-/// A run as it is read.
+/// What is known of a run without reading it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RunView<'a> {
+pub(super) struct RunView {
     /// The run before it of the same trace.
     pub(super) before: Option<RunId>,
     /// Number of the scope header it is under.
     pub(super) scope: u32,
     /// How many spans it holds.
     pub(super) spans: usize,
-    /// The spans as fields of a scope entry.
-    pub(super) bytes: &'a [u8],
+    /// How many bytes these are, as fields of a scope entry.
+    pub(super) length: usize,
 }
 
 /// What [`Log::append`] made of a span.
@@ -56,31 +69,41 @@ pub(super) enum Appended {
     Extension,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Segment {
-    bytes: Vec<u8>,
+    /// Tells segments apart that had the same number.
+    serial: u64,
+    text: Text,
     runs: Vec<Run>,
     live_runs: usize,
+    live_bytes: usize,
+    /// Whether it is among those that [`Log::upkeep`] works on.
+    is_listed: bool,
 }
 
 impl Segment {
     fn allocated(&self) -> usize {
-        self.bytes.capacity() + self.runs.capacity() * size_of::<Run>()
+        self.text.allocated() + self.runs.capacity() * size_of::<Run>()
+    }
+
+    /// The bytes of one that is written to.
+    fn plain(&mut self) -> &mut Vec<u8> {
+        match &mut self.text {
+            Text::Plain(bytes) => bytes,
+            Text::Sealed(_) => unreachable!("only full segments are sealed"),
+        }
     }
 
     /// Appends a run of one span; `number` is the segment's own.
     fn push(&mut self, number: u32, before: RunId, scope: u32, span: &[u8]) -> RunId {
-        let offset = u32::try_from(self.bytes.len()).expect("segments are below 4 GiB");
+        let bytes = self.plain();
+        let offset = u32::try_from(bytes.len()).expect("segments are below 4 GiB");
+        bytes.extend_from_slice(span);
         let index = u32::try_from(self.runs.len()).expect("a run has at least one byte");
-        self.bytes.extend_from_slice(span);
         self.runs.push(Run { before, offset, length: length(span), scope, spans: 1 });
         self.live_runs += 1;
+        self.live_bytes += span.len();
         RunId { segment: number, index }
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.runs.clear();
     }
 }
 
@@ -89,7 +112,7 @@ fn length(span: &[u8]) -> u32 {
 }
 
 /// What is kept apart, so that spans which leave at once make no holes among those that wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Waiting,
     Leaving,
@@ -102,29 +125,46 @@ pub(super) struct Log {
     /// The segments that are written to, one for each [`Lane`].
     current: [Option<u32>; 2],
     segment_bytes: usize,
-    spare: Vec<Segment>,
-    /// The fewest spare segments since the last [`Log::trim`]: so many were not needed.
+    compression: Compression,
+    serial: u64,
+    /// Segments to seal or to pack, by number and serial.
+    listed: VecDeque<(u32, u64)>,
+    /// The segment of which this is being done.
+    rewriting: Option<(u32, u64, Rewriting)>,
+    table: Table,
+    /// Emptied buffers of `segment_bytes`, for the segments to come.
+    spare: Vec<Vec<u8>>,
+    /// The fewest spare ones in this while: so many were not needed.
     spare_unused: usize,
-    /// Bytes of all segments but the spare ones; an index that grew counts when its segment is
-    /// full.
+    /// Segments begun in this while and in the one before.
+    begun: [usize; 2],
+    trims: u32,
+    /// Bytes of all segments; an index that grew counts when its segment is full.
     allocated: usize,
     spans: usize,
 }
 
 /// Bytes of a segment, but for tests.
 pub(super) const SEGMENT_BYTES: usize = 1 << 20;
-/// How many empty segments are kept for use at most.
-const MAX_SPARE: usize = 8;
+/// Calls of [`Log::trim`] in a while, after which spare buffers are given back.
+const TRIMS: u32 = 5;
 
 impl Log {
     /// An empty log of segments of `segment_bytes` bytes.
-    pub(super) fn new(segment_bytes: usize) -> Self {
+    pub(super) fn new(segment_bytes: usize, compression: Compression) -> Self {
         Self {
             segments: Slab::default(),
             current: [None; 2],
             segment_bytes,
+            compression,
+            serial: 0,
+            listed: VecDeque::new(),
+            rewriting: None,
+            table: Table::default(),
             spare: Vec::new(),
             spare_unused: 0,
+            begun: [0; 2],
+            trims: 0,
             allocated: 0,
             spans: 0,
         }
@@ -143,7 +183,8 @@ impl Log {
         {
             run.length += length(span);
             run.spans += 1;
-            segment.bytes.extend_from_slice(span);
+            segment.live_bytes += span.len();
+            segment.plain().extend_from_slice(span);
             return Appended::Extension;
         }
         Appended::Run(segment.push(segment_id, last.unwrap_or(NONE), scope, span))
@@ -160,38 +201,75 @@ impl Log {
     fn segment_for(&mut self, length: usize, lane: Lane) -> u32 {
         if length > self.segment_bytes / 4 {
             // A giant gets a segment of its own size, so that no other is cut short by it.
-            let (bytes, runs) = (Vec::with_capacity(length), Vec::with_capacity(1));
-            let segment = Segment { bytes, runs, live_runs: 0 };
-            self.allocated += segment.allocated();
-            return self.segments.insert(segment);
+            let number = self.begin(Vec::with_capacity(length));
+            let runs = Vec::with_capacity(1);
+            self.allocated += runs.capacity() * size_of::<Run>();
+            self.segments[number].runs = runs;
+            self.list_to_seal(number, lane);
+            return number;
         }
         if let Some(current) = self.current[lane as usize] {
-            let segment = &self.segments[current];
-            if segment.bytes.capacity() - segment.bytes.len() >= length {
+            let bytes = self.segments[current].plain();
+            if bytes.capacity() - bytes.len() >= length {
                 return current;
             }
-            self.allocated += segment.runs.capacity() * size_of::<Run>();
+            self.fill(current, lane);
         }
-        let segment = self.spare.pop().unwrap_or_else(|| Segment {
-            bytes: Vec::with_capacity(self.segment_bytes),
-            ..Segment::default()
-        });
+        let spare = self.spare.pop();
         self.spare_unused = self.spare_unused.min(self.spare.len());
-        self.allocated += segment.bytes.capacity();
-        let current = self.segments.insert(segment);
-        self.current[lane as usize] = Some(current);
-        current
+        self.begun[0] += 1;
+        if let Some(spare) = &spare {
+            self.allocated -= spare.capacity();
+        }
+        let number = self.begin(spare.unwrap_or_else(|| Vec::with_capacity(self.segment_bytes)));
+        self.current[lane as usize] = Some(number);
+        number
     }
 
-    /// Reads a run.
-    pub(super) fn run(&self, id: RunId) -> RunView<'_> {
-        let segment = &self.segments[id.segment];
-        let run = &segment.runs[id.index as usize];
+    fn begin(&mut self, bytes: Vec<u8>) -> u32 {
+        self.serial += 1;
+        self.allocated += bytes.capacity();
+        self.segments.insert(Segment {
+            serial: self.serial,
+            text: Text::Plain(bytes),
+            runs: Vec::new(),
+            live_runs: 0,
+            live_bytes: 0,
+            is_listed: false,
+        })
+    }
+
+    /// Nothing more is written to a segment.
+    fn fill(&mut self, number: u32, lane: Lane) {
+        let segment = &mut self.segments[number];
+        segment.runs.shrink_to_fit();
+        self.allocated += segment.runs.capacity() * size_of::<Run>();
+        self.list_to_seal(number, lane);
+    }
+
+    fn list_to_seal(&mut self, number: u32, lane: Lane) {
+        if lane == Lane::Waiting && self.compression != Compression::None {
+            self.list(number);
+        }
+    }
+
+    fn list(&mut self, number: u32) {
+        let segment = &mut self.segments[number];
+        if !segment.is_listed {
+            segment.is_listed = true;
+            self.listed.push_back((number, segment.serial));
+        }
+    }
+
+    /// What is known of a run.
+    #[inline]
+    pub(super) fn run(&self, id: RunId) -> RunView {
+        let run = &self.segments[id.segment].runs[id.index as usize];
         RunView {
             before: Some(run.before).filter(|before| *before != NONE),
             scope: run.scope,
             spans: run.spans as usize,
-            bytes: &segment.bytes[run.offset as usize..][..run.length as usize],
+            length: run.length as usize,
         }
     }
 
@@ -203,38 +281,134 @@ impl Log {
     /// Lets go of a run, once.
     pub(super) fn release(&mut self, id: RunId) {
         let segment = &mut self.segments[id.segment];
-        self.spans -= segment.runs[id.index as usize].spans as usize;
+        let run = &mut segment.runs[id.index as usize];
+        self.spans -= std::mem::take(&mut run.spans) as usize;
         segment.live_runs -= 1;
+        segment.live_bytes -= run.length as usize;
         if segment.live_runs > 0 {
             return;
         }
         if self.current.contains(&Some(id.segment)) {
-            segment.clear();
+            segment.plain().clear();
+            segment.runs.clear();
             return;
         }
-        let mut segment = self.segments.remove(id.segment);
+        let segment = self.segments.remove(id.segment);
         self.allocated -= segment.allocated();
-        if segment.bytes.capacity() == self.segment_bytes && self.spare.len() < MAX_SPARE {
-            segment.clear();
-            self.spare.push(segment);
+        self.recycle(segment.text);
+    }
+
+    /// Lets go of a run long before its segment would be empty.
+    pub(super) fn release_early(&mut self, id: RunId) {
+        let serial = self.segments[id.segment].serial;
+        self.release(id);
+        let Some(segment) = self.segments.get(id.segment) else { return };
+        if segment.serial == serial
+            && !self.current.contains(&Some(id.segment))
+            && let Text::Plain(bytes) = &segment.text
+            && segment.live_bytes < bytes.len() / 2
+        {
+            self.list(id.segment);
         }
     }
 
-    /// Drops the spare segments that were not needed since the last call.
+    /// Keeps a buffer for the next segment, if as many are needed.
+    fn recycle(&mut self, text: Text) {
+        let needed = self.begun[0].max(self.begun[1]).max(1);
+        if let Text::Plain(mut bytes) = text
+            && bytes.capacity() == self.segment_bytes
+            && self.spare.len() < needed
+        {
+            bytes.clear();
+            self.allocated += bytes.capacity();
+            self.spare.push(bytes);
+        }
+    }
+
+    /// How many segments wait for [`Log::upkeep`].
+    pub(super) fn backlog(&self) -> usize {
+        self.listed.len() + usize::from(self.rewriting.is_some())
+    }
+
+    /// Seals or packs about so many bytes of full segments.
+    pub(super) fn upkeep(&mut self, mut budget: usize) {
+        while budget > 0 {
+            let Some((number, serial, mut rewriting)) = self.take_rewriting() else { return };
+            let Some(segment) = self.segments.get(number).filter(|one| one.serial == serial) else {
+                continue;
+            };
+            let Text::Plain(bytes) = &segment.text else { continue };
+            let runs = &segment.runs[rewriting.next()..];
+            for run in runs {
+                let length = if run.spans == 0 { 0 } else { run.length as usize };
+                rewriting.push(&bytes[run.offset as usize..][..length], self.table.get());
+                budget = budget.saturating_sub(length);
+                if budget == 0 {
+                    break;
+                }
+            }
+            if rewriting.next() < segment.runs.len() {
+                self.rewriting = Some((number, serial, rewriting));
+                return;
+            }
+            self.replace(number, rewriting);
+            // A segment costs something however little is left of it.
+            budget = budget.saturating_sub(self.segment_bytes / 16);
+        }
+    }
+
+    fn take_rewriting(&mut self) -> Option<(u32, u64, Rewriting)> {
+        if let Some(rewriting) = self.rewriting.take() {
+            return Some(rewriting);
+        }
+        let (number, serial) = self.listed.pop_front()?;
+        let length = match self.segments.get(number) {
+            Some(segment) if segment.serial == serial => segment.live_bytes,
+            _ => 0,
+        };
+        Some((number, serial, Rewriting::new(self.compression, length)))
+    }
+
+    /// Puts the new bytes of a segment in the place of the old ones.
+    fn replace(&mut self, number: u32, rewriting: Rewriting) {
+        let (text, offsets) = rewriting.finish(self.table.get());
+        let segment = &mut self.segments[number];
+        segment.is_listed = false;
+        for (run, offset) in segment.runs.iter_mut().zip(offsets) {
+            run.offset = offset;
+        }
+        self.allocated += text.allocated();
+        let old = std::mem::replace(&mut segment.text, text);
+        self.allocated -= old.allocated();
+        self.recycle(old);
+    }
+
+    /// Gives back what has not been needed for a while.
     pub(super) fn trim(&mut self) {
-        let kept = self.spare.len() - self.spare_unused;
-        self.spare.truncate(kept);
-        self.spare_unused = self.spare.len();
         for lane in [Lane::Waiting, Lane::Leaving] {
             if let Some(current) = self.current[lane as usize]
                 && self.segments[current].live_runs == 0
             {
                 self.current[lane as usize] = None;
                 let segment = self.segments.remove(current);
-                self.allocated -= segment.bytes.capacity();
+                self.allocated -= segment.text.allocated();
             }
         }
         self.segments.shrink();
+        self.trims += 1;
+        if self.trims >= TRIMS {
+            self.drop_spare(self.spare.len() - self.spare_unused);
+            self.trims = 0;
+            self.begun = [0, self.begun[0]];
+        }
+    }
+
+    /// Gives back all spare buffers but so many.
+    pub(super) fn drop_spare(&mut self, kept: usize) {
+        for bytes in self.spare.drain(kept..) {
+            self.allocated -= bytes.capacity();
+        }
+        self.spare_unused = self.spare.len();
     }
 
     /// Spans in the log.
@@ -242,75 +416,12 @@ impl Log {
         self.spans
     }
 
-    /// Bytes of the segments in use.
+    /// Bytes of all segments and of the spare buffers.
     pub(super) fn allocated(&self) -> usize {
-        self.allocated
+        let rewriting = self.rewriting.as_ref().map_or(0, |(.., rewriting)| rewriting.allocated());
+        self.allocated + rewriting
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(appended: Appended) -> RunId {
-        match appended {
-            Appended::Run(id) => id,
-            Appended::Extension => panic!("a run of its own was expected"),
-        }
-    }
-
-    #[test]
-    fn neighbours_of_one_trace_and_scope_share_a_run() {
-        let mut log = Log::new(100);
-        let first = run(log.append(None, 1, b"aa"));
-        assert_eq!(log.append(Some(first), 1, b"bb"), Appended::Extension);
-        let other_scope = run(log.append(Some(first), 2, b"cc"));
-        let other_trace = run(log.append(None, 2, b"dd"));
-        let back = run(log.append(Some(other_scope), 2, b"ee"));
-        assert_eq!((log.run(first).bytes, log.run(first).spans), (&b"aabb"[..], 2));
-        assert_eq!(log.run(back).before, Some(other_scope));
-        assert_eq!(log.run(other_scope).before, Some(first));
-        assert_eq!(log.run(other_trace).before, None);
-        assert_eq!(log.spans(), 5);
-    }
-
-    #[test]
-    fn a_segment_goes_with_its_last_run() {
-        let mut log = Log::new(100);
-        let runs: Vec<RunId> = (0..40).map(|_| run(log.append(None, 0, &[7; 25]))).collect();
-        let full = log.allocated();
-        assert!(full >= 1000, "{full}");
-        for id in &runs[1..] {
-            log.release(*id);
-        }
-        assert_eq!(log.run(runs[0]).bytes, [7; 25]);
-        log.release(runs[0]);
-        log.trim();
-        log.trim();
-        assert_eq!((log.spans(), log.allocated(), log.spare.len()), (0, 0, 0));
-    }
-
-    #[test]
-    fn a_giant_gets_a_segment_of_its_own() {
-        let mut log = Log::new(100);
-        let small = run(log.append(None, 0, b"small"));
-        let giant = run(log.append(None, 0, &[1; 1000]));
-        let next = run(log.append(None, 0, b"next"));
-        assert_eq!(small.segment, next.segment);
-        assert_eq!(log.run(giant).bytes, [1; 1000]);
-        log.release(giant);
-        assert!(log.allocated() < 200);
-    }
-
-    #[test]
-    fn spare_segments_in_use_are_kept() {
-        let mut log = Log::new(100);
-        for _ in 0..50 {
-            let runs: Vec<RunId> = (0..8).map(|_| run(log.append(None, 0, &[7; 25]))).collect();
-            for id in runs {
-                log.release(id);
-            }
-        }
-        assert!(log.spare.len() <= 2);
-    }
-}
+mod tests;

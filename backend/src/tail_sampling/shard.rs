@@ -23,6 +23,8 @@ use super::evaluate::Policies;
 use super::former::Former;
 use super::inscription::Inscription;
 use super::outgoing::{Outgoing, RequestSize, Written};
+use super::sealing::Compression;
+use super::segments::RunId;
 use super::tally::Tally;
 use super::trace::{Trace, Traces};
 
@@ -58,6 +60,8 @@ pub(super) struct Settings {
     pub(super) early_release: bool,
     /// What is written on kept spans.
     pub(super) inscription: Inscription,
+    /// How full segments are kept.
+    pub(super) compression: Compression,
     /// Bytes of a segment.
     pub(super) segment_bytes: usize,
     /// How large an outgoing request becomes.
@@ -80,9 +84,18 @@ pub(super) struct Shard {
     /// Traces of one span without a trace id, due at once.
     nameless: Vec<Trace>,
     decided: DecisionCache,
+    /// What is left of giants that are let go, a little at a time.
+    condemned: Vec<(RunId, Discard)>,
     outgoing: Outgoing,
     closing: bool,
     tally: Tally,
+}
+
+/// Why the spans of a judged trace are let go.
+#[derive(Debug, Clone, Copy)]
+enum Discard {
+    Decision,
+    TooLarge,
 }
 
 /// Which requests are wanted.
@@ -118,11 +131,12 @@ impl Shard {
         let waits = [settings.wait_after_root, settings.wait_after_idle];
         let (sampled, not_sampled) = (settings.sampled_cache, settings.not_sampled_cache);
         Self {
-            buffer: Buffer::new(settings.segment_bytes, seed),
+            buffer: Buffer::new(settings.segment_bytes, settings.compression, seed),
             traces: Traces::new(seed),
             deadlines: Deadlines::new(epoch, settings.decision_wait, waits),
             nameless: Vec::new(),
             decided: DecisionCache::new(sampled, not_sampled, seed, epoch),
+            condemned: Vec::new(),
             outgoing: Outgoing::new(settings.inscription),
             closing: false,
             tally: Tally { policies: policies.tallies(), ..Tally::default() },
@@ -170,7 +184,8 @@ impl Shard {
     pub(super) fn discard(&mut self) {
         while let Some((sequence, _)) = self.traces.front() {
             let trace = self.traces.remove(sequence).expect("it is in front");
-            self.tally.discarded_spans += self.buffer.release_chain(trace.last_run) as u64;
+            let (spans, _) = self.buffer.release_chain(trace.last_run, usize::MAX);
+            self.tally.discarded_spans += spans as u64;
         }
         self.released = 0;
         self.former.clear();
@@ -180,6 +195,7 @@ impl Shard {
     /// traces that wait for nothing.
     pub(super) fn is_over_limit(&self) -> bool {
         !self.nameless.is_empty()
+            || !self.condemned.is_empty()
             || self.deadlines.has_large()
             || self.traces.len() > self.settings.num_traces
             || self.held().bytes > self.settings.max_bytes && self.traces.len() > 0
@@ -203,6 +219,17 @@ impl Shard {
             fresh.time = Duration::from_nanos(u64::from(told.time.subsec_nanos() % 1000));
         }
         std::mem::replace(&mut self.tally, fresh)
+    }
+
+    /// Seals or packs about so many bytes of the buffer, if some are to be; tells whether more are.
+    pub(super) fn upkeep(&mut self, bytes: usize) -> bool {
+        self.buffer.log.upkeep(bytes);
+        self.has_upkeep()
+    }
+
+    /// Whether there is something to seal or to pack.
+    pub(super) fn has_upkeep(&self) -> bool {
+        self.buffer.log.backlog() > 0
     }
 
     /// Gives memory back that was not needed since the last call.

@@ -21,6 +21,8 @@ const TICK: Duration = Duration::from_millis(50);
 const TICKS_TO_TRIM: u32 = 20;
 /// Traces judged before other tasks get their turn.
 const SLICE: usize = 256;
+/// Bytes of the buffer sealed before other tasks get their turn.
+const UPKEEP_SLICE: usize = 128 << 10;
 /// The first wait after a rejection that names none; each further one is twice as long.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait after a rejection.
@@ -98,10 +100,17 @@ impl ShardTask {
                 }
                 message = self.inbox.recv() => {
                     let Some(message) = message else { break };
+                    let bytes = message.batch.bytes().len();
                     self.admit(message);
                     if self.shard.is_over_limit() {
                         self.judge(Take::Full, &mut accounts).await;
                     }
+                    // Sealing keeps pace with what comes in, and catches up when nothing does.
+                    self.shard.upkeep(UPKEEP_SLICE.min(2 * bytes));
+                    tokio::task::yield_now().await;
+                }
+                () = std::future::ready(()), if self.shard.has_upkeep() => {
+                    self.shard.upkeep(UPKEEP_SLICE);
                     tokio::task::yield_now().await;
                 }
             }

@@ -41,6 +41,11 @@ impl<T> Slab<T> {
         value
     }
 
+    /// The value under `number`, if there is one.
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
+        self.values.get(number as usize)?.as_ref()
+    }
+
     /// All values.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.values.iter_mut().flatten()

@@ -7,13 +7,16 @@ use shared::wire::write::{put_varint, varint_len};
 use super::super::buffer::Buffer;
 use super::super::inscription::{Inscription, Reason, Text};
 use super::super::policy::Names;
-use super::super::segments::{RunId, RunView};
+use super::super::segments::{Gathered, RunView};
 use super::Written;
 
 /// The runs of a request.
-#[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct Page<'a> {
     inscription: Inscription,
+    /// What will be added, in this order.
+    runs: Gathered<'a>,
+    buffer: &'a Buffer,
+    names: &'a Names,
     picked: Vec<Picked>,
     /// Runs as they are with what is written on them.
     inscribed: Vec<u8>,
@@ -31,7 +34,8 @@ struct Picked {
     scope: u32,
     /// What is written on the scope, if anything is.
     on_scope: Option<Reason>,
-    run: RunId,
+    /// Its number among those that were added.
+    number: usize,
     /// Where it stands if something is written on its spans.
     inscribed: Option<Range<usize>>,
 }
@@ -49,11 +53,19 @@ const ENTRY_TAG: u8 = 0x0a;
 /// Field 2, length-delimited: a scope entry.
 const SCOPE_TAG: u8 = 0x12;
 
-impl Page {
-    /// An empty request on whose spans this is written.
-    pub(super) fn new(inscription: Inscription) -> Self {
+impl<'a> Page<'a> {
+    /// An empty request of these runs, on whose spans this is written.
+    pub(super) fn new(
+        inscription: Inscription,
+        runs: Gathered<'a>,
+        buffer: &'a Buffer,
+        names: &'a Names,
+    ) -> Self {
         Self {
             inscription,
+            runs,
+            buffer,
+            names,
             picked: Vec::new(),
             inscribed: Vec::new(),
             last: None,
@@ -63,40 +75,35 @@ impl Page {
         }
     }
 
-    /// Adds a run.
-    pub(super) fn add(
-        &mut self,
-        id: RunId,
-        run: RunView<'_>,
-        reason: Reason,
-        buffer: &Buffer,
-        names: &Names,
-    ) {
-        let resource = buffer.headers.resource_of(run.scope);
+    /// Adds the next run.
+    pub(super) fn add(&mut self, run: RunView, reason: Reason) {
+        let number = self.picked.len();
+        let resource = self.buffer.headers.resource_of(run.scope);
         let inscribed = self.inscription.is_on_spans().then(|| {
             let start = self.inscribed.len();
             let (_, text) = match self.last.take() {
                 Some(last) if last.0 == reason => self.last.insert(last),
-                _ => self.last.insert((reason, self.inscription.text(reason, names))),
+                _ => self.last.insert((reason, self.inscription.text(reason, self.names))),
             };
-            self.unreadable_trace_states += text.put_spans(run.bytes, &mut self.inscribed);
+            self.unreadable_trace_states +=
+                text.put_spans(self.runs.get(number), &mut self.inscribed);
             start..self.inscribed.len()
         });
         let on_scope = self.inscription.on_scopes(reason);
         self.spans += run.spans;
-        self.span_bytes += inscribed.as_ref().map_or(run.bytes.len(), Range::len);
-        self.picked.push(Picked { resource, scope: run.scope, on_scope, run: id, inscribed });
+        self.span_bytes += inscribed.as_ref().map_or(run.length, Range::len);
+        self.picked.push(Picked { resource, scope: run.scope, on_scope, number, inscribed });
     }
 
     /// Writes the request.
-    pub(super) fn write(mut self, buffer: &Buffer, names: &Names) -> Written {
+    pub(super) fn write(mut self) -> Written {
         self.picked.sort_by_key(|picked| (picked.resource, picked.scope, picked.on_scope));
         let mut request = Vec::with_capacity(self.span_bytes + self.span_bytes / 16 + 1024);
         for entry in self.picked.chunk_by(|a, b| a.resource == b.resource) {
-            let header = buffer.headers.resource_bytes(entry[0].resource);
+            let header = self.buffer.headers.resource_bytes(entry[0].resource);
             let scopes: Vec<ScopePart<'_>> = entry
                 .chunk_by(|a, b| (a.scope, a.on_scope) == (b.scope, b.on_scope))
-                .map(|picked| self.scope_part(picked, buffer, names))
+                .map(|picked| self.scope_part(picked))
                 .collect();
             let framed = |part: &ScopePart<'_>| 1 + varint_len(part.length as u64) + part.length;
             let length = header.len() + scopes.iter().map(framed).sum::<usize>();
@@ -108,7 +115,7 @@ impl Page {
                 put_varint(&mut request, scope.length as u64);
                 request.extend_from_slice(&scope.header);
                 for picked in scope.picked {
-                    request.extend_from_slice(self.spans_of(picked, buffer));
+                    request.extend_from_slice(self.spans_of(picked));
                 }
             }
         }
@@ -116,26 +123,21 @@ impl Page {
         Written { request, spans, unreadable_trace_states }
     }
 
-    fn scope_part<'a>(
-        &self,
-        picked: &'a [Picked],
-        buffer: &Buffer,
-        names: &Names,
-    ) -> ScopePart<'a> {
-        let plain = buffer.headers.scope_bytes(picked[0].scope);
+    fn scope_part<'b>(&self, picked: &'b [Picked]) -> ScopePart<'b> {
+        let plain = self.buffer.headers.scope_bytes(picked[0].scope);
         let mut header = Vec::new();
         match picked[0].on_scope {
-            Some(reason) => self.inscription.text(reason, names).put_scope(plain, &mut header),
+            Some(reason) => self.inscription.text(reason, self.names).put_scope(plain, &mut header),
             None => header.extend_from_slice(plain),
         }
-        let spans: usize = picked.iter().map(|picked| self.spans_of(picked, buffer).len()).sum();
+        let spans: usize = picked.iter().map(|picked| self.spans_of(picked).len()).sum();
         ScopePart { length: header.len() + spans, header, picked }
     }
 
-    fn spans_of<'a>(&'a self, picked: &Picked, buffer: &'a Buffer) -> &'a [u8] {
+    fn spans_of(&self, picked: &Picked) -> &[u8] {
         match &picked.inscribed {
             Some(range) => &self.inscribed[range.clone()],
-            None => buffer.log.run(picked.run).bytes,
+            None => self.runs.get(picked.number),
         }
     }
 }

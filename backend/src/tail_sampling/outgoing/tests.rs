@@ -7,6 +7,7 @@ use shared::wire::export::ResourceEntry;
 use super::super::evaluate::Verdict;
 use super::super::inscription::{RecordPolicy, Source};
 use super::super::policy::{Decision, RuleId, Seen};
+use super::super::sealing::Compression;
 use super::*;
 
 const SIZE: RequestSize = RequestSize { spans: 100, bytes: 1000, max_bytes: 3000 };
@@ -19,7 +20,8 @@ struct Bench {
 
 impl Bench {
     fn new(inscription: Inscription) -> Self {
-        let (buffer, outgoing) = (Buffer::new(512, 1), Outgoing::new(inscription));
+        let (buffer, outgoing) =
+            (Buffer::new(512, Compression::None, 1), Outgoing::new(inscription));
         Self { buffer, outgoing, names: Names::default() }
     }
 

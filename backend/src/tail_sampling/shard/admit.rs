@@ -127,7 +127,7 @@ impl Shard {
             }
             (Outcome::Kept, None) => {}
             (Outcome::Discarded, last) => {
-                self.tally.sampled_out_spans += self.buffer.release_chain(last) as u64;
+                self.tally.sampled_out_spans += self.buffer.release_chain_early(last) as u64;
             }
         }
     }

@@ -7,9 +7,10 @@ use super::super::evaluate::Verdict;
 use super::super::inscription::{Reason, Source};
 use super::super::outcome::Outcome;
 use super::super::policy::Decision;
+use super::super::segments::RunId;
 use super::super::sighting::show_again;
 use super::super::trace::{Sequence, Trace};
-use super::Shard;
+use super::{Discard, Shard};
 
 /// How many places the row of traces may have for each trace that may wait: traces judged ahead of
 /// their turn leave holes.
@@ -18,10 +19,12 @@ const PLACES_PER_TRACE: usize = 4;
 const BYTES_SLICE: usize = 64;
 /// Spans that are as much work as one trace more.
 const SPANS_AS_A_TRACE: u32 = 16;
+/// Runs of one trace that are let go at once.
+const RUNS_SLICE: usize = 4096;
 
 impl Shard {
     /// Judges traces that are due, about `max` of ordinary size, and those that are too many; tells
-    /// how many.
+    /// how many. Or goes on to let go of a giant.
     ///
     /// To be called until it tells 0, with [`Shard::take`] in between. `stopwatch` times the
     /// policies and decides nothing.
@@ -31,9 +34,16 @@ impl Shard {
         max: usize,
         stopwatch: impl Fn() -> Instant,
     ) -> usize {
+        if let Some((last, why)) = self.condemned.pop() {
+            self.let_go(Some(last), why);
+            return 1;
+        }
         let mut due = std::mem::take(&mut self.nameless);
         let mut judged = due.len();
         let mut work = judged;
+        if self.held().bytes > self.settings.max_bytes {
+            self.buffer.log.drop_spare(0);
+        }
         let over_bytes = self.held().bytes > self.settings.max_bytes;
         let mut early_for_bytes = if over_bytes { BYTES_SLICE.min(max) } else { 0 };
         while work < max
@@ -120,7 +130,7 @@ impl Shard {
                 }
             }
             Decision::NotSampled | Decision::Dropped => {
-                self.tally.sampled_out_spans += self.buffer.release_chain(trace.last_run) as u64;
+                self.let_go(trace.last_run, Discard::Decision);
             }
         }
     }
@@ -129,7 +139,18 @@ impl Shard {
     /// the decisions. Source: contrib v0.156 tailsamplingprocessor/processor.go.
     fn settle_too_large(&mut self, trace: &Trace, now: Instant) {
         self.note_decision(trace, Verdict::NOT_SAMPLED, now);
-        self.tally.too_large_spans += self.buffer.release_chain(trace.last_run) as u64;
+        self.let_go(trace.last_run, Discard::TooLarge);
+    }
+
+    /// Lets go of a chain; what is left of a giant one follows with the next slices.
+    fn let_go(&mut self, last: Option<RunId>, why: Discard) {
+        let (spans, rest) = self.buffer.release_chain(last, RUNS_SLICE);
+        let counted = match why {
+            Discard::Decision => &mut self.tally.sampled_out_spans,
+            Discard::TooLarge => &mut self.tally.too_large_spans,
+        };
+        *counted += spans as u64;
+        self.condemned.extend(rest.map(|rest| (rest, why)));
     }
 
     /// A trace that was released early is not judged by the policies that released it.

@@ -80,6 +80,13 @@ fn kept_by_chance(trace: u64) -> bool {
     hash <= 3_689_348_814_741_910_527
 }
 
+fn compression(random: &mut StdRng) -> Compression {
+    match random.random_bool(0.5) {
+        true => Compression::Lz4,
+        false => Compression::None,
+    }
+}
+
 /// A shard beside its model.
 struct Run {
     random: StdRng,
@@ -112,6 +119,7 @@ impl Run {
             not_sampled_cache: 100_000,
             dry_run: false,
             early_release: !exact,
+            compression: compression(&mut random),
             segment_bytes: random.random_range(256..8192),
             inscription: Inscription::NOTHING,
             request: RequestSize {
@@ -137,6 +145,7 @@ impl Run {
             6..=8 => self.now += Duration::from_millis(self.random.random_range(0..700)),
             _ => self.shard.trim(),
         }
+        self.shard.upkeep(self.random.random_range(0..10_000));
         self.settle();
     }
 

@@ -1,5 +1,5 @@
 //! Random runs of two shards that see and judge the same: one holds everything until it is due, the
-//! other may release early. `SEED=<number> cargo test` runs that one again.
+//! other releases early and seals its buffer. `SEED=<number> cargo test` runs that one again.
 
 use std::collections::BTreeMap;
 
@@ -76,9 +76,10 @@ impl Run {
             num_traces: random.random_range(1..300),
             max_trace_bytes: if random.random_bool(0.3) { 1000 } else { u64::MAX },
             segment_bytes: random.random_range(256..8192),
-            ..super::tests::settings()
+            ..tests::settings()
         };
-        let early = Settings { early_release: true, ..plain.clone() };
+        let early =
+            Settings { early_release: true, compression: Compression::Lz4, ..plain.clone() };
         let now = shared::clock::now();
         let some: Vec<&str> = POLICIES.into_iter().filter(|_| random.random_bool(0.4)).collect();
         let some = if some.is_empty() { POLICIES.to_vec() } else { some };
@@ -103,6 +104,7 @@ impl Run {
             _ => self.twins.iter_mut().for_each(|twin| twin.shard.trim()),
         }
         for twin in &mut self.twins {
+            twin.shard.upkeep(self.random.random_range(0..10_000));
             twin.judge(self.now, self.random.random_range(1..40));
         }
         self.compare();
@@ -169,7 +171,7 @@ fn run(seed: u64) -> [u64; 2] {
 
 #[test]
 #[allow(clippy::disallowed_methods, reason = "a seed to replay is no setting")]
-fn early_release_changes_no_decision_no_vote_and_no_span() {
+fn neither_early_release_nor_sealing_changes_a_decision_a_vote_or_a_span() {
     if let Ok(seed) = std::env::var("SEED") {
         run(seed.parse().unwrap());
         return;
