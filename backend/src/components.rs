@@ -5,6 +5,7 @@ use shared::extension::basicauth::BasicAuthConfig;
 use shared::extension::bearertokenauth::BearerTokenAuthConfig;
 use shared::extension::headers_setter::HeadersSetterConfig;
 use shared::extension::health_check::HealthCheckConfig;
+use shared::membership::resolver::{self, ResolutionMetrics, ResolverMetrics};
 use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
@@ -46,6 +47,8 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         span_metrics::DESCRIPTORS,
         prometheus::DESCRIPTORS,
         queue::DESCRIPTORS,
+        resolver::DESCRIPTORS,
+        &[ResolutionMetrics::DESCRIPTORS, ResolverMetrics::DESCRIPTORS],
     ]
     .concat()
 }

@@ -116,6 +116,11 @@ impl ProcessorConfig for TailSamplingConfig {
                 problems.report(&at.key("name"), message);
             }
             policy.validate(&at, problems);
+            if policy.shares_tier() && !self.tier.is_set() {
+                let message = "has cluster: true, which needs to know how many backends there are: \
+                               set tier";
+                problems.report(&at, message);
+            }
         }
         let asked = match self.sample_on_first_match {
             true => Asked::UpToFirstMatch,
@@ -243,6 +248,30 @@ mod tests {
                  decision_after_bytes (1000), before they grow so large"
             ]
         );
+    }
+
+    #[test]
+    fn a_part_of_the_tier_needs_to_know_the_tier() {
+        let limiter = "type: rate_limiting, rate_limiting: {spans_per_second: 9, cluster: true}";
+        let sampler = "type: ema_throughput, ema_throughput: \
+                       {cluster: true, fingerprint_attributes: [k]}";
+        let lists = [
+            format!("[{{name: a, {limiter}}}]"),
+            format!("[{{name: a, type: and, and: {{and_sub_policy: [{{{limiter}}}]}}}}]"),
+            format!(
+                "[{{name: a, type: rules, rules: {{rules: [{{name: b, sampler: {{{sampler}}}}}]}}}}]"
+            ),
+        ];
+        for policies in lists {
+            assert_eq!(
+                problems(&format!("policies: {policies}")),
+                ["policies::0: has cluster: true, which needs to know how many backends there \
+                  are: set tier"]
+            );
+            for tier in ["{size: 3}", "{dns: {hostname: backend}}"] {
+                assert!(problems(&format!("tier: {tier}\npolicies: {policies}")).is_empty());
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::evaluate::Standing;
 use super::policy::{ADAPTIVE_DESCRIPTORS, Decision};
 use super::shard::Held;
 use super::tally::{Amount, PolicyTally, Tally};
+use super::tier;
 
 /// All metrics of this processor.
 pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
@@ -27,6 +28,7 @@ pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
     LostMetrics::DESCRIPTORS,
     CauseMetrics::DESCRIPTORS,
     ADAPTIVE_DESCRIPTORS,
+    tier::DESCRIPTORS,
 ];
 
 metric_set! {

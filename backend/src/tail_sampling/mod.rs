@@ -62,7 +62,6 @@ use policy::{Names, Terms};
 use segments::SEGMENT_BYTES;
 use shard::{Settings, Shard};
 use shard_task::{Common, Message, ShardTask};
-use tier::TierSize;
 
 /// Room in the inbox of a shard, in bytes of batches; a larger batch takes all of it.
 const INBOX_BYTES: usize = 16 << 20;
@@ -102,7 +101,8 @@ impl TailSampling {
     fn start(config: &TailSamplingConfig, ctx: &Context, next: &Next) -> Self {
         let shards = tokio::runtime::Handle::current().metrics().num_workers().max(1);
         let mut names = Names::of(ctx.id.name.as_deref());
-        let terms = Terms::new(config.compat, TierSize::new(config.tier.size));
+        let tier_size = config.tier.initial_size();
+        let terms = Terms::new(config.compat, tier_size.clone());
         let policies = Arc::new(Policies::build(config, &terms, &mut names));
         let common = Arc::new(Common {
             id: ctx.id.to_string(),
@@ -118,6 +118,10 @@ impl TailSampling {
         let settings = settings(config, shards);
         debug!(processor = common.id, shards, ?settings, "tail sampling starts");
         let (stop, stopped) = watch::channel(None);
+        if config.tier.is_set() {
+            let members = config.tier.members.build();
+            tokio::spawn(tier::follow(common.id.clone(), tier_size, members, stopped.clone()));
+        }
         let (mut inboxes, mut tasks) = (Vec::new(), Vec::new());
         for _ in 0..shards {
             let (sender, inbox) = mpsc::channel(INBOX_BATCHES);

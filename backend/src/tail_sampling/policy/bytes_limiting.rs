@@ -37,6 +37,10 @@ impl PolicyConfig for BytesLimitingConfig {
         true
     }
 
+    fn shares_tier(&self) -> bool {
+        self.cluster
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let tier = self.cluster.then(|| builder.terms().tier.clone());
         builder.policy(BytesLimiting(TokenBucket::new(self.limit(), tier)))

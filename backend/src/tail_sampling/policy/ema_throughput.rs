@@ -44,6 +44,10 @@ impl PolicyConfig for EmaThroughputConfig {
         true
     }
 
+    fn shares_tier(&self) -> bool {
+        self.cluster
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let goal = Goal::Throughput(self.goal_throughput);
         let initial_rate = 100.0 / self.initial_sampling_percentage;

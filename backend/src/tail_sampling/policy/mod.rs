@@ -380,6 +380,11 @@ pub(super) trait PolicyConfig: Decode + Fields + fmt::Debug + Send + Sync + 'sta
         self.parts().iter().any(NamedPolicy::has_budget)
     }
 
+    /// Whether it has limits of which this backend takes its part of the tier's.
+    fn shares_tier(&self) -> bool {
+        self.parts().iter().any(NamedPolicy::shares_tier)
+    }
+
     /// Makes the rule. Only called when nothing was reported.
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule>;
 }

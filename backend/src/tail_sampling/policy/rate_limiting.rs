@@ -38,6 +38,10 @@ impl PolicyConfig for RateLimitingConfig {
         true
     }
 
+    fn shares_tier(&self) -> bool {
+        self.cluster
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let tier = self.cluster.then(|| builder.terms().tier.clone());
         builder.policy(RateLimiting(TokenBucket::new(self.limit(), tier)))

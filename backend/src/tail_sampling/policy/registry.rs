@@ -16,6 +16,7 @@ trait AnyPolicyConfig: fmt::Debug + Send + Sync {
     fn marks(&self) -> usize;
     fn keeps_everything(&self) -> bool;
     fn has_budget(&self) -> bool;
+    fn shares_tier(&self) -> bool;
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule>;
 }
 
@@ -37,6 +38,9 @@ impl<C: PolicyConfig> AnyPolicyConfig for C {
     }
     fn has_budget(&self) -> bool {
         PolicyConfig::has_budget(self)
+    }
+    fn shares_tier(&self) -> bool {
+        PolicyConfig::shares_tier(self)
     }
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         PolicyConfig::build(self, builder)
@@ -118,6 +122,11 @@ impl NamedPolicy {
     /// Whether it has a limited amount to give.
     pub(in crate::tail_sampling) fn has_budget(&self) -> bool {
         self.config.has_budget()
+    }
+
+    /// Whether it has limits of which this backend takes its part of the tier's.
+    pub(in crate::tail_sampling) fn shares_tier(&self) -> bool {
+        self.config.shares_tier()
     }
 
     /// Its type.

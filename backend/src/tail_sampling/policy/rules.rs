@@ -151,6 +151,11 @@ impl PolicyConfig for RulesConfig {
         samplers.any(NamedPolicy::has_budget)
     }
 
+    fn shares_tier(&self) -> bool {
+        let mut samplers = self.rules.iter().filter_map(|rule| rule.sampler.as_ref());
+        samplers.any(NamedPolicy::shares_tier)
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let mut rules = Rules::default();
         for rule in &self.rules {

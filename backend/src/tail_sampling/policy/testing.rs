@@ -56,7 +56,7 @@ pub(super) fn check(policy: &str, trace: &str, expected: Decision) {
 #[track_caller]
 pub(super) fn check_all(keys: &str, entries: &[&str], trace: &str, expected: Decision) {
     let config = config(keys, entries);
-    let terms = Terms::new(config.compat, TierSize::new(config.tier.size));
+    let terms = Terms::new(config.compat, config.tier.initial_size());
     let policies = Policies::build(&config, &terms, &mut Names::default());
     let verdict = judged(&policies, [1; 16], trace);
     assert_eq!(verdict.decision, expected, "{entries:?} on {trace}");

@@ -68,6 +68,10 @@ impl PolicyConfig for WindowedThroughputConfig {
         true
     }
 
+    fn shares_tier(&self) -> bool {
+        self.cluster
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let settings = WindowSettings {
             throughput: self.goal_throughput,

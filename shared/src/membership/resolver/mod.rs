@@ -85,6 +85,11 @@ impl ResolverConfig {
         all.into_iter().filter_map(|(key, section)| Some((key, section?))).collect()
     }
 
+    /// Whether any is configured.
+    pub fn is_set(&self) -> bool {
+        !self.configured().is_empty()
+    }
+
     /// Reports everything that is wrong.
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         let configured = self.configured();

@@ -152,6 +152,10 @@ impl PolicyConfig for CompositeConfig {
         true
     }
 
+    fn shares_tier(&self) -> bool {
+        self.cluster || self.parts().iter().any(NamedPolicy::shares_tier)
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let policies = &self.composite_sub_policy;
         let shares = policies.iter().map(|policy| self.share(policy).unwrap_or_default()).collect();
