@@ -124,17 +124,9 @@ fn escape(json: &mut Vec<u8>, c: char) {
 }
 
 /// In UTC, with as many digits of the second as there are.
-pub(super) fn rfc3339(time: Time) -> String {
-    let date = time.date();
-    let (_, nanos) = time.seconds_and_nanos();
-    let fraction = match nanos {
-        0 => String::new(),
-        nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
-    };
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{fraction}Z",
-        date.year, date.month, date.day, date.hour, date.minute, date.second
-    )
+fn rfc3339(time: Time) -> String {
+    let (day, time) = time.day_and_clock();
+    format!("{day}T{time}Z")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@
 
 mod ast;
 mod build;
+mod calendar;
 mod compare;
 mod error;
 mod functions;

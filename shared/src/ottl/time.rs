@@ -56,6 +56,27 @@ impl Time {
         }
     }
 
+    /// `2023-11-14` and `22:13:20.5`, with as many digits of the second as there are.
+    pub(super) fn day_and_clock(self) -> (String, String) {
+        let date = self.date();
+        let fraction = match date.nanosecond {
+            0 => String::new(),
+            nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
+        };
+        let day = format!("{:04}-{:02}-{:02}", date.year, date.month, date.day);
+        let clock = format!("{:02}:{:02}:{:02}{fraction}", date.hour, date.minute, date.second);
+        (day, clock)
+    }
+
+    /// The last multiple of `nanos` since the year 1, as Go counts them; the time itself for 0.
+    pub(super) fn truncate(self, nanos: i64) -> Self {
+        const YEAR_ONE: i128 = -62_135_596_800 * 1_000_000_000;
+        match nanos {
+            1.. => Self(self.0 - (self.0 - YEAR_ONE).rem_euclid(i128::from(nanos))),
+            _ => self,
+        }
+    }
+
     /// The time `nanos` later.
     pub(super) fn plus(self, nanos: i64) -> Self {
         Self(self.0.saturating_add(i128::from(nanos)))
@@ -97,6 +118,15 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (cycle * 400 + year + carry, month, day)
+}
+
+/// Days since 1970-01-01 of a day of the calendar: the inverse of [`civil`].
+pub(super) fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (cycle, year) = (year.div_euclid(400), year.rem_euclid(400));
+    let month = (month + 9) % 12; // from March
+    let day = (153 * month + 2) / 5 + day - 1;
+    cycle * 146_097 + year * 365 + year / 4 - year / 100 + day - 719_468
 }
 
 /// Reads a duration as Go writes it: `1h30m`, `-1.5s`, `.5ms`, `100us`, `0`.
@@ -168,6 +198,38 @@ fn duration_part(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((nanos.checked_add(part)?, rest))
 }
 
+/// Writes a duration as Go does: `1h30m0s`, `1.5s`, `100ms`, `0s`.
+pub(super) fn format_duration(nanos: i64) -> String {
+    let magnitude = nanos.unsigned_abs();
+    let with_fraction = |unit: u64, digits: usize| {
+        let fraction = format!("{:0digits$}", magnitude % unit);
+        match fraction.trim_end_matches('0') {
+            "" => String::new(),
+            fraction => format!(".{fraction}"),
+        }
+    };
+    let text = match magnitude {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{magnitude}ns"),
+        1_000..1_000_000 => format!("{}{}µs", magnitude / 1_000, with_fraction(1_000, 3)),
+        1_000_000..1_000_000_000 => {
+            format!("{}{}ms", magnitude / 1_000_000, with_fraction(1_000_000, 6))
+        }
+        _ => {
+            let seconds = magnitude / 1_000_000_000;
+            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+            let fraction = with_fraction(1_000_000_000, 9);
+            let rest = format!("{}{fraction}s", seconds % 60);
+            match (hours, minutes) {
+                (0, 0) => rest,
+                (0, minutes) => format!("{minutes}m{rest}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{rest}"),
+            }
+        }
+    };
+    if nanos < 0 { format!("-{text}") } else { text }
+}
+
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(length)
@@ -200,6 +262,10 @@ mod tests {
         assert_eq!(date(-1), (1969, 12, 31, 23, 3));
         assert_eq!(date(951_782_400), (2000, 2, 29, 0, 2));
         assert_eq!(date(-11_644_473_600), (1601, 1, 1, 0, 1));
+        for days in (-800_000..800_000).step_by(97) {
+            let (year, month, day) = civil(days);
+            assert_eq!(days_of(year, month, day), days);
+        }
     }
 
     #[test]
@@ -208,6 +274,14 @@ mod tests {
         assert_eq!(late.since(early), i64::MAX);
         assert_eq!(early.since(late), i64::MIN);
         assert_eq!(late.since(late.plus(-5)), 5);
+    }
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        for text in ["0s", "1ns", "1.5µs", "100ms", "1.000000001s", "1m0.5s", "1h0m0s", "-2h30m1s"]
+        {
+            assert_eq!(format_duration(parse_duration(text.as_bytes()).unwrap()), text);
+        }
     }
 
     #[test]

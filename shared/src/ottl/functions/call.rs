@@ -2,8 +2,10 @@
 
 use regex::bytes::Regex;
 
+use super::format::Format;
 use super::net::Network;
 use super::{Env, EvalError, Function, Value};
+use crate::ottl::calendar::Calendar;
 use crate::ottl::node::{Locals, Node, Test};
 
 /// A function with its arguments.
@@ -46,6 +48,8 @@ pub(in crate::ottl) enum Prepared {
     Nothing,
     Pattern(Regex),
     Networks(Vec<Network>),
+    Format(Format),
+    Calendar(Calendar),
 }
 
 impl Argument {

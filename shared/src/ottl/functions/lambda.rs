@@ -3,8 +3,11 @@
 //! A lambda is given the index or key and the value. In the Collector these functions came with
 //! v0.157 and want the gate `ottl.functions.enableLambda`; here they need none.
 
+use std::collections::HashMap;
+
 use super::types::{Kind, boolean};
 use super::{Call, Env, EvalError, Function, function, optional, parameter};
+use crate::ottl::compare::MAX_VALUE_DEPTH;
 use crate::ottl::value::{List, Map, Text, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -70,11 +73,26 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let mut accumulated = call.value(1, env)?;
             for [key, value] in items {
                 accumulated = call.lambda(2, env, &[accumulated, key, value])?;
+                if built_depth(&accumulated) > MAX_VALUE_DEPTH {
+                    return Err(EvalError::fixed("the value is nested too deep"));
+                }
             }
             Ok(accumulated)
         },
     ),
 ];
+
+/// How deep a value nests that was built here: one level for each item is too much for the stack.
+fn built_depth(value: &Value<'_>) -> u32 {
+    let deepest = match value {
+        Value::List(List::Items(items)) => items.iter().map(built_depth).max(),
+        Value::Map(Map::Entries(entries)) => {
+            entries.iter().map(|(_, value)| built_depth(value)).max()
+        }
+        _ => return 0,
+    };
+    1 + deepest.unwrap_or_default()
+}
 
 /// What is gone through.
 enum Source<'a> {
@@ -164,12 +182,14 @@ fn map_each<'a>(call: &'a Call, env: &Env<'a, '_>) -> Result<Value<'a>, EvalErro
 /// Of two entries that get one key the later value stays, where the earlier was.
 fn map_keys<'a>(call: &'a Call, env: &Env<'a, '_>) -> Result<Value<'a>, EvalError> {
     let mut mapped: Vec<(Text<'a>, Value<'a>)> = Vec::new();
+    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
     for (key, value) in call.map(0, env)?.into_entries() {
         let key = match call.lambda(1, env, &[Value::Text(key), value.clone()])? {
             Value::Text(key) => key,
             other => return Err(EvalError::wrong_type("a string as key", other.type_name())),
         };
-        match mapped.iter_mut().find(|(other, _)| other.as_bytes() == key.as_bytes()) {
+        let place = *places.entry(key.as_bytes().to_vec()).or_insert(mapped.len());
+        match mapped.get_mut(place) {
             Some((_, earlier)) => *earlier = value,
             None => mapped.push((key, value)),
         }

@@ -9,6 +9,7 @@ mod call;
 mod convert;
 mod date;
 mod duration;
+mod format;
 mod hash;
 mod id;
 mod lambda;
@@ -72,6 +73,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Function> + Clone {
         convert::FUNCTIONS,
         date::FUNCTIONS,
         duration::FUNCTIONS,
+        format::FUNCTIONS,
         hash::FUNCTIONS,
         id::FUNCTIONS,
         lambda::FUNCTIONS,

@@ -141,6 +141,11 @@ fn lambdas_go_through_lists_and_maps() {
         "Any([name], (_, name) => name == span.name)",
     ]);
     check_error("Any(name, (_, v) => true)", "Any: expected a list or a map but got a string");
+    let wide = vec!["1"; 100].join(", ");
+    check_error(
+        &format!("Reduce([kind, {wide}], [], (deep, _, _) => [deep]) == []"),
+        "Reduce: the value is nested too deep",
+    );
     check_error("Any([1], (_, v) => v)", "Any: expected a boolean but got an integer");
     check_error(
         "MapKeys(attributes, (_, _) => 1) == {}",
@@ -242,4 +247,47 @@ fn json_and_urls_are_taken_apart() {
     check_error("URL(status.message)[\"url.port\"] == 1", "the key is not in the map");
     check_error("URL(\"\") == {}", "URL: the string is empty");
     check_error("URL(\"http://a:b\") == {}", "URL: the port is no number");
+}
+
+#[test]
+fn texts_are_formatted_as_go_does() {
+    check_true(&[
+        "Format(\"%s took %d ms\", [name, 12]) == \"GET /cart took 12 ms\"",
+        "Format(\"%5d|%-5d|%05d|%+d\", [42, 42, -42, 42]) == \"   42|42   |-0042|+42\"",
+        "Format(\"%.2f %e %g %v\", [1.5, 1.5, 1000000.0, 0.5]) == \"1.50 1.500000e+00 1e+06 0.5\"",
+        "Format(\"%x %X %x\", [255, 255, \"hi\"]) == \"ff FF 6869\"",
+        "Format(\"%v %v %v %v\", [nil, true, [1, \"a\"], {\"k\": 1}]) == \"<nil> true [1 a] map[k:1]\"",
+        "Format(\"%q %t %c %b%%\", [\"a\", true, 65, 5]) == \"\\\"a\\\" true A 101%\"",
+        "Format(\"%v %s\", [end_time - start_time, span_id]) == \"1.5s 0a0b0c0d01020304\"",
+        "Format(\"%v\", [start_time]) == \"2023-11-14 22:13:20 +0000 UTC\"",
+        "Format(\"%d %d\", [\"x\"]) == \"%!d(string=x) %!d(MISSING)\"",
+        "Format(\"\", [1, \"x\"]) == \"%!(EXTRA int64=1, string=x)\"",
+        "Format(\"%.2s|%8.3s\", [\"éab\", \"abcd\"]) == \"éa|     abc\"",
+    ]);
+    let refused = |text: &str| Condition::parse(text, Context::Span).unwrap_err().message;
+    assert_eq!(refused("Format(\"%y\", [1]) == \"\""), "unknown verb %y");
+    assert_eq!(
+        refused("Format(\"%9999d\", [1]) == \"\""),
+        "a width or precision of more than 1000"
+    );
+    assert_eq!(refused("Format(name, [1]) == \"\""), "must be a string in quotes");
+}
+
+#[test]
+fn times_are_read_and_written() {
+    check_true(&[
+        "Time(\"2023-11-14 22:13:20\", \"%Y-%m-%d %H:%M:%S\") == start_time",
+        "Time(\"2023-11-14T23:13:20+01:00\", \"%FT%T%z\") == start_time",
+        "Time(\"14 Nov 2023\", \"%d %b %Y\", \"UTC\", locale=\"en-US\") < start_time",
+        "FormatTime(end_time, \"%d.%m.%Y %H:%M:%S.%L\") == \"14.11.2023 22:13:21.5\"",
+        "TruncateTime(end_time, Duration(\"1s\")) == Unix(1700000001)",
+        "TruncateTime(end_time, Duration(\"24h\")) == Time(\"2023-11-14\", \"%F\")",
+    ]);
+    check_error("Time(name, \"%Y\") == start_time", "Time: \"GET /cart\" is not in the format");
+    let refused = |text: &str| Condition::parse(text, Context::Span).unwrap_err().message;
+    assert_eq!(refused("Time(name, \"%Q\") == nil"), "unknown directive %Q");
+    assert_eq!(
+        refused("Time(name, \"%F\", \"Europe/Berlin\") == nil"),
+        "the only time zone known by name is UTC"
+    );
 }
