@@ -16,9 +16,10 @@ use crate::flood::FloodArguments;
 use crate::plan::FieldOrder;
 use crate::progress::say;
 use crate::scenario::ScenarioArguments;
+use crate::soak::SoakArguments;
 use crate::testbed::TestbedError;
 use crate::testbed::binaries::Binaries;
-use crate::{command, demo, faulty, flood, measure, scenario};
+use crate::{command, demo, faulty, flood, measure, scenario, soak};
 
 /// Demo, load generator, sink and benchmark of both tiers.
 #[derive(Debug, Parser)]
@@ -42,6 +43,8 @@ enum Command {
     Scenario(ScenarioArguments),
     /// Flood the edge with slow, greedy and broken clients beside one that behaves
     Flood(FloodArguments),
+    /// Load a backend for long with a heavy tail of giant traces, and watch its memory
+    Soak(SoakArguments),
     /// Measure one process of a tier, pinned to one core
     Measure(MeasureArguments),
 }
@@ -268,6 +271,7 @@ pub async fn main() -> ExitCode {
         Command::FaultySink(arguments) => faulty::run(arguments, stop).await,
         Command::Flood(arguments) => flood::main(arguments, stop).await,
         Command::Scenario(arguments) => scenario::main(arguments, stop).await,
+        Command::Soak(arguments) => soak::main(arguments, stop).await,
         Command::Measure(arguments) => measure::run(arguments, stop).await,
     };
     match outcome {

@@ -24,5 +24,6 @@ pub mod scenario;
 pub mod send;
 pub mod sink;
 pub mod tape;
+pub mod soak;
 pub mod testbed;
 pub mod truth;

@@ -19,6 +19,8 @@ pub struct Plan {
     pub spans_per_request: usize,
     /// Number of consecutive requests that the spans of a trace are spread over.
     pub spread: usize,
+    /// One trace in so many is a giant of 2,000 to 20,000 spans; 0 for none.
+    pub giants: u32,
     /// Order of the fields in every message.
     pub field_order: FieldOrder,
     /// Start of the first trace, in nanoseconds since the Unix epoch.
@@ -38,6 +40,7 @@ impl Plan {
             services: 12,
             spans_per_request: 128,
             spread: 4,
+            giants: 0,
             field_order: FieldOrder::Sdk,
             start_ns: 1_700_000_000_000_000_000,
         }

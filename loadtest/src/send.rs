@@ -100,6 +100,11 @@ impl Counts {
         self.spans.load(Ordering::Relaxed)
     }
 
+    /// Spans that were given up.
+    pub fn failed(&self) -> u64 {
+        self.failed_spans.load(Ordering::Relaxed)
+    }
+
     /// Why spans were given up, if any were.
     pub fn last_failure(&self) -> Option<String> {
         self.last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()

@@ -92,9 +92,10 @@ impl Generator {
         let trace = self.truth.traces.len();
         // A thousand traces begin each second, whatever the rate of sending is.
         let start_ns = self.plan.start_ns + trace as u64 * 1_000_000;
-        let (services, previous) = (self.plan.services, self.previous);
+        let (services, giants, previous) = (self.plan.services, self.plan.giants, self.previous);
         let spans =
-            trace::Grower { rng: &mut self.rng, services, trace, start_ns, previous }.grow();
+            trace::Grower { rng: &mut self.rng, services, giants, trace, start_ns, previous }
+                .grow();
         self.truth.begin(&spans, &self.policies);
         self.previous = Some(Link { trace_id: spans[0].trace_id, span_id: spans[0].span_id });
         for span in spans {

@@ -39,6 +39,8 @@ pub(super) struct Grower<'a> {
     pub(super) rng: &'a mut StdRng,
     /// How many of the vocabulary's services take part.
     pub(super) services: usize,
+    /// One trace in so many is a giant; 0 for none.
+    pub(super) giants: u32,
     pub(super) trace: usize,
     pub(super) start_ns: u64,
     /// The trace before, which some roots link to.
@@ -90,8 +92,11 @@ impl Grower<'_> {
 
     /// Decides who calls whom.
     fn plant(&mut self) -> Vec<Node> {
-        let size = match self.rng.random_ratio(1, 40) {
-            true => self.rng.random_range(9..=48),
+        // Nothing is drawn when there are no giants: plans keep their bytes.
+        let is_giant = self.giants > 0 && self.rng.random_ratio(1, self.giants);
+        let size = match is_giant {
+            true => self.rng.random_range(2_000..=20_000),
+            false if self.rng.random_ratio(1, 40) => self.rng.random_range(9..=48),
             false => self.rng.random_range(3..=8),
         };
         let entry = self.rng.random_range(0..self.services.min(2));
