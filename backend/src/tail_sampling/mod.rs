@@ -247,6 +247,8 @@ impl Consumer for TailSampling {
 }
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ const ERRORS: &str = "{name: errors, type: status_code, status_code: {status_cod
 const ALL: &str = "{name: all, type: always_sample}";
 const WAIT: Duration = Duration::from_secs(10);
 
-pub(super) fn settings() -> Settings {
+pub(in crate::tail_sampling) fn settings() -> Settings {
     Settings {
         decision_wait: WAIT,
         wait_after_root: None,
