@@ -236,11 +236,23 @@ pub struct MeasureArguments {
     /// options above say
     #[arg(long, conflicts_with_all = ["spans_per_request", "clients", "concurrency"])]
     pub panel: bool,
+    /// Backend only: how many policies judge
+    #[arg(long, value_enum, default_value_t = PolicySet::Three)]
+    pub policies: PolicySet,
     /// Order of the fields in every message
     #[arg(long, value_enum, default_value_t = FieldOrder::Sdk)]
     pub field_order: FieldOrder,
     #[command(flatten)]
     pub(crate) binaries: BinaryArguments,
+}
+
+/// The policies of a backend that is measured; both sets keep about the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PolicySet {
+    /// Errors, slow traces, and one in a hundred.
+    Three,
+    /// These and seven more, of most types, which nearly always look in vain.
+    Ten,
 }
 
 /// What can be measured.

@@ -23,7 +23,7 @@ pub mod report;
 pub mod scenario;
 pub mod send;
 pub mod sink;
-pub mod tape;
 pub mod soak;
+pub mod tape;
 pub mod testbed;
 pub mod truth;

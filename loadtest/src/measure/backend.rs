@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CORE, Prepared, closed_loop, median, prepare, real};
 use crate::audit::BackendFlow;
-use crate::cli::MeasureArguments;
+use crate::cli::{MeasureArguments, PolicySet};
 use crate::generate::draft::Status;
 use crate::ledger::Detail;
 use crate::oracle::{DEFAULT_SALT, Policies, Policy};
@@ -29,17 +29,37 @@ const DECISION_WAIT: Duration = Duration::from_secs(8);
 /// When memory is looked at after the release.
 const AFTER_RELEASE: Duration = Duration::from_secs(5);
 
-/// The policies of `backend.yaml`.
-fn policies() -> Policies {
-    Policies::new(vec![
-        Policy::StatusCode(Status::Error),
-        Policy::Latency(1000),
-        Policy::Probabilistic(1.0, DEFAULT_SALT.into()),
-    ])
-}
+impl PolicySet {
+    /// What the policies keep. The others of the ten find nothing, which is what costs most: they
+    /// look at every span to the end.
+    fn oracle(self) -> Policies {
+        let (errors, slow) = (Policy::StatusCode(Status::Error), Policy::Latency(1000));
+        let some = Policy::Probabilistic(1.0, DEFAULT_SALT.into());
+        match self {
+            PolicySet::Three => Policies::new(vec![errors, slow, some]),
+            PolicySet::Ten => {
+                let checkout =
+                    Policy::StringAttribute("service.name".into(), vec!["checkout".into()]);
+                let share = Policy::Probabilistic(1.0, "checkout".into());
+                Policies::new(vec![errors, slow, some, Policy::And(vec![checkout, share])])
+            }
+        }
+    }
 
-fn config() -> PathBuf {
-    workspace().join("loadtest/src/measure/backend.yaml")
+    fn config(self) -> PathBuf {
+        let file = match self {
+            PolicySet::Three => "backend.yaml",
+            PolicySet::Ten => "backend-ten.yaml",
+        };
+        workspace().join("loadtest/src/measure").join(file)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            PolicySet::Three => "three",
+            PolicySet::Ten => "ten",
+        }
+    }
 }
 
 /// What one round showed.
@@ -71,19 +91,19 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
         .env("TAILRACE_DESTINATION", sink.address().to_string())
         .env("TAILRACE_DECISION_WAIT", format!("{}s", DECISION_WAIT.as_secs()))
         .on_core(CORE);
-    launch.config = Some(config());
+    launch.config = Some(arguments.policies.config());
     let bench = Bench { backend: launch.start(&binaries, logs.path()).await?, sink };
 
     say(&format!("warming up, then {} rounds", arguments.rounds));
-    let warm_up = prepare(&arguments, 1, arguments.spans / 5, policies()).await;
+    let warm_up = prepare(&arguments, 1, arguments.spans / 5, arguments.policies.oracle()).await;
     bench.round(&arguments, &warm_up).await?;
     drop(warm_up);
+    let oracle = || arguments.policies.oracle();
     let mut rounds = Vec::new();
     let mut bytes = 0;
     for number in 1..=arguments.rounds {
         // Ids of their own, or they would be late spans of the round before.
-        let prepared =
-            prepare(&arguments, 1 + u64::from(number), arguments.spans, policies()).await;
+        let prepared = prepare(&arguments, 1 + u64::from(number), arguments.spans, oracle()).await;
         bytes = prepared.truth.bytes / prepared.truth.spans.max(1);
         let round = bench.round(&arguments, &prepared).await?;
         say(&format!(
@@ -114,11 +134,12 @@ impl Bench {
         arguments: &MeasureArguments,
         prepared: &Prepared,
     ) -> Result<Round, TestbedError> {
+        let oracle = arguments.policies.oracle();
         let expected: u64 = prepared
             .truth
             .traces
             .iter()
-            .filter(|trace| policies().keeps(trace))
+            .filter(|trace| oracle.keeps(trace))
             .map(|trace| u64::from(trace.spans))
             .sum();
         let sink_before = self.sink.ledger().spans();
@@ -170,7 +191,8 @@ fn describe(
     usage: Usage,
 ) {
     report.section(format!(
-        "Backend on one core, three policies, {} spans of {bytes} B in a request, uncompressed",
+        "Backend on one core, {} policies, {} spans of {bytes} B in a request, uncompressed",
+        arguments.policies.name(),
         arguments.spans_per_request
     ));
     let of = |value: fn(&Round) -> f64| rounds.iter().map(value).collect::<Vec<_>>();
