@@ -134,7 +134,7 @@ fn validate(condition: &Condition, at: &Path<'_>, problems: &mut Problems) {
 }
 
 /// What is wrong with a condition, and where in its text.
-fn located(error: &ParseError, text: &str) -> String {
+pub(super) fn located(error: &ParseError, text: &str) -> String {
     /// Characters shown of a text.
     const SHOWN: usize = 40;
     let rest = text.get(error.offset..).unwrap_or_default();

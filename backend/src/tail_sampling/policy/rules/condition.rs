@@ -3,10 +3,12 @@
 //! Source: honeycombio/refinery sample/rules.go, config/sampler_config.go.
 
 use shared::config::{Path, Problems};
+use shared::ottl::{self, SpanScope};
 use shared::wire::AnyValue;
 use shared::{config_enum, config_struct};
 
 use super::super::field::{Field, FieldName};
+use super::super::ottl_condition::located;
 use super::super::{Ballot, Builder, Case, Decision, Marks, Policy, Rule, Sight, Vote};
 use super::test::{Operator, Test};
 use super::value::{Datatype, Value};
@@ -24,6 +26,9 @@ config_struct! {
         pub value: Option<Value> = None,
         /// What both are made before they are compared; by default they stay what they are.
         pub datatype: Option<Datatype> = None,
+        /// Instead of all these: an OTTL condition on spans. One that cannot be evaluated does not
+        /// hold.
+        pub ottl: String = String::new(),
     }
 }
 
@@ -33,6 +38,8 @@ enum Subject {
     Trace(Fact),
     /// Fields of spans, either all of the root or none.
     Span(Vec<FieldName>),
+    /// Spans.
+    Ottl(Box<ottl::Condition>),
 }
 
 /// What is known of the trace as a whole when it is judged.
@@ -71,7 +78,8 @@ type Mistake = (&'static str, String);
 impl ConditionConfig {
     /// Reports everything that is wrong.
     pub(super) fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
-        let mistakes = [self.subject().err(), self.test().err()];
+        let test = if self.ottl.is_empty() { self.test().err() } else { None };
+        let mistakes = [self.subject().err(), test];
         for (key, message) in mistakes.into_iter().flatten() {
             problems.report(&at.key(key), message);
         }
@@ -79,17 +87,30 @@ impl ConditionConfig {
 
     /// Whether it is asked of spans, and so leaves a mark.
     fn is_of_spans(&self) -> bool {
-        matches!(self.subject(), Ok(Subject::Span(_)))
+        matches!(self.subject(), Ok(Subject::Span(_) | Subject::Ottl(_)))
     }
 
     /// Whether it is asked of any span, not of the root alone.
     fn is_of_any_span(&self) -> bool {
         let is_of_any = |names: &[FieldName]| !names.iter().any(|name| name.of_root);
-        matches!(self.subject(), Ok(Subject::Span(names)) if is_of_any(&names))
+        match self.subject() {
+            Ok(Subject::Span(names)) => is_of_any(&names),
+            Ok(Subject::Ottl(_)) => true,
+            Ok(Subject::Trace(_)) | Err(_) => false,
+        }
     }
 
     fn subject(&self) -> Result<Subject, Mistake> {
         let (field, fields) = (self.field.as_str(), self.fields.as_slice());
+        if !self.ottl.is_empty() {
+            if !field.is_empty() || !fields.is_empty() || self.operator.is_some() {
+                return Err(("ottl", "stands alone, without field and operator".to_owned()));
+            }
+            return match ottl::Condition::parse(&self.ottl, ottl::Context::Span) {
+                Ok(condition) => Ok(Subject::Ottl(Box::new(condition))),
+                Err(error) => Err(("ottl", located(&error, &self.ottl))),
+            };
+        }
         if self.operator == Some(Operator::HasRootSpan) {
             return match (field, fields) {
                 ("", []) => Ok(Subject::Trace(Fact::Root)),
@@ -120,17 +141,15 @@ impl ConditionConfig {
 
     /// The condition, ready to be asked. It must have been validated.
     fn build(&self, builder: &mut Builder<'_>) -> Condition {
-        let (subject, test) = match (self.subject(), self.test()) {
-            (Ok(subject), Ok(test)) => (subject, test),
-            mistake => unreachable!("validate reports {mistake:?}"),
-        };
-        match subject {
-            Subject::Trace(fact) => Condition::OfTrace(OfTrace { fact, test }),
-            Subject::Span(names) => {
+        match (self.subject(), self.test()) {
+            (Ok(Subject::Ottl(condition)), _) => Condition::OfSpan(OfSpan::Ottl(condition)),
+            (Ok(Subject::Trace(fact)), Ok(test)) => Condition::OfTrace(OfTrace { fact, test }),
+            (Ok(Subject::Span(names)), Ok(test)) => {
                 let of_root = names.iter().any(|name| name.of_root);
                 let fields = names.iter().map(|name| name.build(builder)).collect();
-                Condition::OfSpan(OfSpan { fields, of_root, test })
+                Condition::OfSpan(OfSpan::Fields { fields, of_root, test })
             }
+            mistake => unreachable!("validate reports {mistake:?}"),
         }
     }
 }
@@ -173,7 +192,7 @@ pub(super) fn build(
     for condition in conditions {
         match condition.build(builder) {
             Condition::OfTrace(condition) => rules.push(builder.policy(condition)),
-            Condition::OfSpan(condition) if scope == Scope::Span && !condition.of_root => {
+            Condition::OfSpan(condition) if scope == Scope::Span && !condition.is_of_root() => {
                 joined.push(condition);
             }
             Condition::OfSpan(condition) => rules.push(builder.policy(OneSpan(vec![condition]))),
@@ -214,22 +233,37 @@ impl Policy for OfTrace {
 }
 
 /// A condition about spans.
-struct OfSpan {
-    /// The first that is there counts.
-    fields: Vec<Field>,
-    of_root: bool,
-    test: Test,
+enum OfSpan {
+    Fields {
+        /// The first that is there counts.
+        fields: Vec<Field>,
+        of_root: bool,
+        test: Test,
+    },
+    Ottl(Box<ottl::Condition>),
 }
 
 impl OfSpan {
+    fn is_of_root(&self) -> bool {
+        matches!(self, OfSpan::Fields { of_root: true, .. })
+    }
+
     fn holds(&self, sight: &Sight<'_>) -> bool {
-        let is_asked = !self.of_root || sight.span.is_root();
-        is_asked && self.test.passes(self.fields.iter().find_map(|field| field.get(sight)))
+        match self {
+            OfSpan::Fields { of_root: true, .. } if !sight.span.is_root() => false,
+            OfSpan::Fields { fields, test, .. } => {
+                test.passes(fields.iter().find_map(|field| field.get(sight)))
+            }
+            OfSpan::Ottl(condition) => {
+                let (resource, scope) = (sight.entry, sight.scope);
+                condition.matches(&SpanScope { resource, scope, span: *sight.span }) == Ok(true)
+            }
+        }
     }
 
     /// Whether it holds for a trace without a root, which has none of its fields.
     fn holds_without_root(&self) -> bool {
-        self.of_root && self.test.passes(None)
+        matches!(self, OfSpan::Fields { of_root: true, test, .. } if test.passes(None))
     }
 }
 

@@ -159,6 +159,25 @@ fn traces_are_asked_as_a_whole() {
 }
 
 #[test]
+fn a_condition_may_be_ottl() {
+    let conditions = "{ottl: 'attributes[\"k\"] == 5'}, {field: l, operator: exists}";
+    check_conditions("trace", conditions, "0..1 k=#5; 0..1 l=a", Sampled);
+    check_conditions("span", conditions, "0..1 k=#5; 0..1 l=a", NotSampled);
+    check_conditions("span", conditions, "0..1 k=#5 l=a", Sampled);
+    check_conditions("trace", conditions, "0..1 k=#6 l=a", NotSampled);
+    // It cannot be evaluated on a span without the attribute.
+    check_conditions(
+        "trace",
+        "{ottl: 'Substring(attributes[\"k\"], 0, 1) == \"a\"'}",
+        "0..1",
+        NotSampled,
+    );
+    let found = problems(&rules(&[&keep("k", "trace", "{ottl: 'name =='}, {ottl: a, field: b}")]));
+    assert!(found.contains("policies::0::rules::rules::0::conditions::0::ottl: "), "{found}");
+    assert!(found.contains("1::ottl: stands alone, without field and operator"), "{found}");
+}
+
+#[test]
 fn without_conditions_a_rule_always_matches() {
     check(&rules(&["{name: all, sample_rate: 1}"]), "0..1", Sampled);
     check(&rules(&["{name: all, scope: span, sample_rate: 1}"]), "0..1", Sampled);
