@@ -1,6 +1,6 @@
 //! Conditions of rules: what a span, or the trace as a whole, must be like.
 //!
-//! Source: honeycombio/refinery sample/rules.go, config/sampler_config.go.
+//! Source: honeycombio/refinery `sample/rules.go`, `config/sampler_config.go`.
 
 use shared::config::{Path, Problems};
 use shared::ottl::{self, SpanScope};
@@ -280,9 +280,7 @@ impl Policy for OneSpan {
     }
 
     fn evaluate(&self, marks: Marks, case: &Case<'_>) -> Ballot {
-        let without_root = || {
-            !case.summary.rooted && self.0.iter().all(|condition| condition.holds_without_root())
-        };
+        let without_root = || !case.summary.rooted && self.0.iter().all(OfSpan::holds_without_root);
         Ok(Vote::sampled_if(!marks.is_none() || without_root()))
     }
 
