@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::trace::{Sequence, Traces};
+use super::trace::{Sequence, Trace, Traces};
 
 /// Hundredths of a second since a shard began; enough for more than a year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -169,6 +169,19 @@ impl Deadlines {
             }
         }
         self.next_idle(now, traces).map(|sequence| (sequence, Cause::Idle))
+    }
+
+    /// When the trace at `sequence` is due before its `decision_wait` is over, and why, if nothing
+    /// more comes. Looks through all that are watched, so it is for people only.
+    pub(super) fn find(&self, sequence: Sequence, trace: &Trace) -> Option<(Instant, Cause)> {
+        if let Some((cause, _)) = self.large.iter().find(|(_, large)| *large == sequence) {
+            return Some((trace.arrived, *cause));
+        }
+        let rooted = self.rooted.iter().find(|(_, rooted)| *rooted == sequence);
+        let rooted = rooted.map(|(due, _)| (*due, Cause::Root));
+        let idle = self.wait_after_idle.map(|wait| (trace.last_arrival.plus(wait), Cause::Idle));
+        let (due, cause) = rooted.into_iter().chain(idle).min_by_key(|(due, _)| *due)?;
+        Some((self.epoch + Moment::LENGTH * due.0, cause))
     }
 
     fn next_idle(&mut self, now: Moment, traces: &Traces) -> Option<Sequence> {

@@ -23,6 +23,10 @@ use super::policy::{
 use super::tally::PolicyTally;
 use super::trace::Trace;
 
+mod explanation;
+
+pub(super) use explanation::{Explanation, Opinion};
+
 /// The policies of a processor, read by all its shards.
 pub(super) struct Policies {
     /// Those that drop first, then the others, each group in its order.
@@ -31,10 +35,8 @@ pub(super) struct Policies {
     dropping: usize,
     /// Those in dry run, in their order.
     rehearsed: Vec<Branch>,
-    /// Name of each of both.
-    names: Vec<Arc<str>>,
     /// The names of all policies that there ever were.
-    every_name: Names,
+    names: Names,
     /// The policies that look at spans.
     watchers: Vec<Watcher>,
     note_takers: Vec<Arc<dyn Policy>>,
@@ -118,17 +120,13 @@ impl Policies {
         let rules = build(&[dropping, keeping].concat());
         let rehearsed = build(&rehearsed);
         let Watch { watchers, note_takers, keys } = builder.finish();
-        let all = rules.iter().chain(&rehearsed);
-        let every_name = names.clone();
-        let names = all.map(|branch| Arc::clone(names.get(branch.id))).collect();
-        let panics = AtomicU64::new(0);
+        let (names, panics) = (names.clone(), AtomicU64::new(0));
         let first_match = config.sample_on_first_match;
         Self {
             rules,
             dropping: drop_count,
             rehearsed,
             names,
-            every_name,
             watchers,
             note_takers,
             keys,
@@ -143,15 +141,14 @@ impl Policies {
             true => Standing::FirstMatch,
             false => Standing::Applied,
         };
-        let (rules, rehearsed) = (self.rules.len(), self.rehearsed.len());
-        let applied = std::iter::repeat_n(applied, rules);
-        let standings = applied.chain(std::iter::repeat_n(Standing::DryRun, rehearsed));
-        self.names.iter().map(|name| &**name).zip(standings)
+        let applied = self.rules.iter().map(move |branch| (branch.id, applied));
+        let rehearsed = self.rehearsed.iter().map(|branch| (branch.id, Standing::DryRun));
+        applied.chain(rehearsed).map(|(id, standing)| (&**self.names.get(id), standing))
     }
 
     /// The names of these policies, and of those that were in force before.
     pub(super) fn names(&self) -> &Names {
-        &self.every_name
+        &self.names
     }
 
     /// The policies in that order.
@@ -162,7 +159,7 @@ impl Policies {
 
     /// One tally a policy.
     pub(super) fn tallies(&self) -> Vec<PolicyTally> {
-        vec![PolicyTally::default(); self.names.len()]
+        vec![PolicyTally::default(); self.rules.len() + self.rehearsed.len()]
     }
 
     /// Shows a span, which the trace's summary has in it, to the policies that have not yet seen
@@ -352,7 +349,7 @@ fn ask(branch: &Branch, trace: &Trace, now: Instant, tally: &mut PolicyTally) ->
 
 impl std::fmt::Debug for Policies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.names).finish()
+        f.debug_list().entries(self.standings()).finish()
     }
 }
 

@@ -7,6 +7,8 @@
 //! [`former`]), the decisions that are remembered ([`decision_cache`], [`fingerprints`]) and what is on its way out
 //! ([`outgoing`], [`inscription`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
 //!
+//! [`inspection`] tells operators what a shard knows about a trace.
+//!
 //! There is a shard for each worker thread. A trace's shard comes from its id by a hash with a
 //! secret seed, so it has nothing to do with the ring that sent the trace here.
 
@@ -35,6 +37,7 @@ mod outcome;
 mod outgoing;
 mod tally;
 
+mod inspection;
 mod metrics;
 mod shard_task;
 
@@ -43,6 +46,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use shared::service::Context;
+use shared::telemetry::admin::Answers;
 use shared::telemetry::thin::Thin;
 use shared::telemetry::{cgroup, memory, process};
 use shared::{Batch, Consumer, Next, Rejected, clock};
@@ -56,12 +60,14 @@ pub(crate) use metrics::DESCRIPTORS;
 
 use evaluate::Policies;
 use inscription::Inscription;
+use inspection::Inspector;
 use metrics::Handles;
 use outgoing::RequestSize;
 use policy::{Names, Terms};
 use segments::SEGMENT_BYTES;
 use shard::{Settings, Shard};
 use shard_task::{Common, Message, ShardTask};
+use trace::TraceId;
 
 /// Room in the inbox of a shard, in bytes of batches; a larger batch takes all of it.
 const INBOX_BYTES: usize = 16 << 20;
@@ -86,6 +92,8 @@ pub(crate) struct TailSampling {
     common: Arc<Common>,
     stop: watch::Sender<Option<Instant>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Answers operators for as long as it is held.
+    _inspector: Arc<dyn Answers>,
 }
 
 struct Inbox {
@@ -123,12 +131,14 @@ impl TailSampling {
             tokio::spawn(tier::follow(common.id.clone(), tier_size, members, stopped.clone()));
         }
         let (mut inboxes, mut tasks) = (Vec::new(), Vec::new());
-        for _ in 0..shards {
+        let (asking, rows) = inspection::rows(shards);
+        for questions in rows {
             let (sender, inbox) = mpsc::channel(INBOX_BATCHES);
             let policies = Arc::clone(&common.policies);
             let task = ShardTask {
                 shard: Shard::new(settings.clone(), policies, rand::random(), clock::now()),
                 inbox,
+                questions,
                 next: Arc::clone(next),
                 stop: stopped.clone(),
                 common: Arc::clone(&common),
@@ -136,21 +146,21 @@ impl TailSampling {
             tasks.push(tokio::spawn(task.run()));
             inboxes.push(Inbox { sender, room: Arc::new(Semaphore::new(INBOX_BYTES)) });
         }
-        let tasks = Mutex::new(tasks);
-        Self { inboxes, seed: rand::random(), common, stop, tasks }
+        let (seed, tasks) = (rand::random(), Mutex::new(tasks));
+        let shard_of = move |id: &TraceId| shard_of(id, seed, shards);
+        let inspector: Arc<dyn Answers> =
+            Arc::new(Inspector::new(common.id.clone(), shard_of, asking));
+        ctx.commons.admin().add("/api/traces", &inspector);
+        Self { inboxes, seed, common, stop, tasks, _inspector: inspector }
     }
 
     /// The batch's parts, each with its shard.
     fn cut(&self, batch: &Batch) -> Vec<(usize, Batch)> {
-        let shards = self.inboxes.len() as u64;
+        let shards = self.inboxes.len();
         if shards == 1 {
             return vec![(0, batch.clone())];
         }
-        let shard_of = |span: &[u8]| {
-            let hash = xxh3_64_with_seed(batch.trace_id(span), self.seed);
-            usize::try_from(hash % shards).expect("there are few shards")
-        };
-        batch.regroup_indexed(shard_of)
+        batch.regroup_indexed(|span: &[u8]| shard_of(batch.trace_id(span), self.seed, shards))
     }
 
     /// Places for all parts, or none. Every sender takes them in the order of the shards.
@@ -169,6 +179,12 @@ impl TailSampling {
         self.common.handles.metrics.refused_spans.increment(batch.items() as u64);
         Rejected::refused(batch, reason).retry_after(RETRY_AFTER)
     }
+}
+
+/// The shard of the trace `id`.
+fn shard_of(id: &[u8], seed: u64, shards: usize) -> usize {
+    let hash = xxh3_64_with_seed(id, seed);
+    usize::try_from(hash % shards as u64).expect("there are few shards")
 }
 
 /// A shard's share of the settings.

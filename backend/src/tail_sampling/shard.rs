@@ -31,6 +31,8 @@ use super::trace::{Trace, Traces};
 mod admit;
 mod judge;
 
+mod inspection;
+
 /// A shard's share of the settings.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, warn};
 
 use super::evaluate::Policies;
+use super::inspection::Question;
 use super::metrics::Handles;
 use super::shard::{Held, Shard, Take};
 
@@ -44,6 +45,8 @@ pub(super) struct ShardTask {
     pub(super) shard: Shard,
     /// Where batches come in.
     pub(super) inbox: mpsc::Receiver<Message>,
+    /// What operators ask.
+    pub(super) questions: mpsc::Receiver<Question>,
     /// Where sampled spans go.
     pub(super) next: Next,
     /// The deadline of a stop, once there is one.
@@ -98,6 +101,7 @@ impl ShardTask {
                     }
                     self.publish(&mut accounts);
                 }
+                Some(question) = self.questions.recv() => answer(&mut self.shard, question),
                 message = self.inbox.recv() => {
                     let Some(message) = message else { break };
                     let bytes = message.batch.bytes().len();
@@ -158,13 +162,9 @@ impl ShardTask {
                 Held { spans: batch.items(), bytes: batch.bytes().len(), ..Held::default() };
             self.publish(accounts);
             let spans = batch.items();
-            let outcome = tokio::select! {
-                biased;
-                outcome = self.next.consume(batch.clone()) => outcome,
-                () = deadline(self.stop.clone()) => {
-                    self.lose_at_shutdown(&batch);
-                    break;
-                }
+            let Some(outcome) = self.attempt(batch.clone()).await else {
+                self.lose_at_shutdown(&batch);
+                break;
             };
             let Err(rejected) = outcome else {
                 self.common.handles.metrics.forwarded_spans.increment(spans as u64);
@@ -178,17 +178,35 @@ impl ShardTask {
             }
             self.warn_of_wait(&rejected);
             batch = rejected.batch;
-            tokio::select! {
-                biased;
-                () = deadline(self.stop.clone()) => {
-                    self.lose_at_shutdown(&batch);
-                    break;
-                }
-                () = tokio::time::sleep(rejected.retry_after.unwrap_or(backoff).min(MAX_BACKOFF)) => {}
+            let wait = rejected.retry_after.unwrap_or(backoff).min(MAX_BACKOFF);
+            if self.until_deadline(tokio::time::sleep(wait)).await.is_none() {
+                self.lose_at_shutdown(&batch);
+                break;
             }
             backoff = (backoff * 2).min(MAX_BACKOFF);
         }
         accounts.sending = Held::default();
+    }
+
+    /// What the next component makes of `batch`; nothing if a stop's deadline comes before.
+    async fn attempt(&mut self, batch: Batch) -> Option<Result<(), Rejected>> {
+        let next = Arc::clone(&self.next);
+        self.until_deadline(next.consume(batch)).await
+    }
+
+    /// What comes of `work`, unless a stop's deadline comes before. Operators are answered
+    /// meanwhile: that nothing is taken any more is when they ask.
+    async fn until_deadline<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let mut deadline = std::pin::pin!(deadline(self.stop.clone()));
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut work => return Some(outcome),
+                () = &mut deadline => return None,
+                Some(question) = self.questions.recv() => answer(&mut self.shard, question),
+            }
+        }
     }
 
     /// Takes in what is left in the inbox, judges everything, and sends it until the deadline.
@@ -250,6 +268,13 @@ impl ShardTask {
         let panics = self.common.policies.take_panics();
         self.common.handles.metrics.evaluation_errors.increment(panics);
     }
+}
+
+/// Tells an operator what is known about a trace.
+fn answer(shard: &mut Shard, question: Question) {
+    let known = shard.inspect(&question.id, clock::now());
+    // Who asked may have gone.
+    drop(question.answer.send(known));
 }
 
 /// Waits for the deadline of a stop.

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use shared::RejectedKind;
-use shared::service::{ComponentId, Losses, ProcessorConfig};
+use shared::service::{Commons, ComponentId, Losses, ProcessorConfig};
 use shared::wire::Signal;
 
 use super::policy::testing::named_policies;
@@ -73,6 +73,14 @@ fn config() -> TailSamplingConfig {
 }
 
 fn start(config: &TailSamplingConfig, sink: &Arc<Sink>) -> (Next, Arc<Losses>) {
+    start_among(&Arc::default(), config, sink)
+}
+
+fn start_among(
+    commons: &Arc<Commons>,
+    config: &TailSamplingConfig,
+    sink: &Arc<Sink>,
+) -> (Next, Arc<Losses>) {
     let losses = Arc::new(Losses::default());
     let ctx = Context {
         id: ComponentId::parse("tail_sampling").unwrap(),
@@ -80,7 +88,7 @@ fn start(config: &TailSamplingConfig, sink: &Arc<Sink>) -> (Next, Arc<Losses>) {
         output: Signal::Traces,
         losses: Arc::clone(&losses),
         instance: "here".into(),
-        commons: Arc::default(),
+        commons: Arc::clone(commons),
     };
     let next: Next = Arc::<Sink>::clone(sink);
     (config.build(&ctx, next).unwrap(), losses)
@@ -209,4 +217,21 @@ async fn shards_share_the_traces_and_lose_no_span() {
     processor.shutdown(in_a_minute()).await;
     assert_eq!(sink.taken(), (0..3000).collect::<Vec<u64>>());
     assert_eq!(losses.total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn operators_are_answered_while_the_next_component_takes_nothing() {
+    let sink = Sink::new(&[Answer::Hang]);
+    let config = TailSamplingConfig { num_traces: 1, ..config() };
+    let commons = Arc::default();
+    let (processor, _) = start_among(&commons, &config, &sink);
+    for number in [1, 2, 3] {
+        processor.consume(batch(&[TestSpan::new(number, number)])).await.unwrap();
+    }
+    sink.calls.notified().await;
+    settle().await;
+    for (number, state) in [(1, "kept"), (2, "kept"), (3, "buffered"), (9, "unknown")] {
+        let answer = commons.admin().ask(&format!("/api/traces/{number:032x}")).await.unwrap();
+        assert_eq!(answer[0]["state"], state, "{number}");
+    }
 }

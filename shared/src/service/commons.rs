@@ -1,5 +1,5 @@
 //! What components of one process have in common: a connection, a resolver; the extensions that
-//! authenticate; the metadata that is read.
+//! authenticate; the metadata that is read; what operators are answered.
 //!
 //! What components make is found by what it was made from, and gone when its last holder is.
 
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::factory::{BuildError, ComponentId};
 use crate::auth::{Authenticator, ClientAuth, ServerAuth};
 use crate::metadata::Wanted;
+use crate::telemetry::admin::Admin;
 
 /// What components share.
 #[derive(Default)]
@@ -18,6 +19,7 @@ pub struct Commons {
     made: Mutex<Vec<Entry>>,
     authenticators: Mutex<BTreeMap<ComponentId, Authenticator>>,
     wanted: Mutex<Wanted>,
+    admin: Arc<Admin>,
 }
 
 impl fmt::Debug for Commons {
@@ -33,6 +35,16 @@ struct Entry {
 }
 
 impl Commons {
+    /// Of components that answer operators by `admin`.
+    pub fn new(admin: Arc<Admin>) -> Self {
+        Self { admin, ..Self::default() }
+    }
+
+    /// Where a component says what it answers operators.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
     /// The value that another component has already made from an equal key; made if nobody holds
     /// one. `make` must not come back here.
     ///

@@ -90,7 +90,7 @@ impl Running {
             }
             self.extensions.push((id.clone(), extension));
         }
-        let commons: Arc<Commons> = Arc::default();
+        let commons = Arc::new(Commons::new(Arc::clone(self.telemetry.admin())));
         self.add_authenticators(&commons)
             .map_err(|error| BuildError::new(format!("failed to start extensions: {error}")))?;
         let around = Surroundings {

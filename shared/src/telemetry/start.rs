@@ -1,7 +1,7 @@
 //! Starts what the process says of itself.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use rand::RngExt;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::admin::{self, Admin};
 use super::config::{PrometheusConfig, TelemetryConfig};
 use super::metrics::Descriptor;
 use super::page::{Naming, Page, label_name, recorder};
@@ -43,6 +44,7 @@ pub struct Identity {
 pub struct Telemetry {
     server: Option<Server>,
     page: Option<Page>,
+    admin: Arc<Admin>,
     _upkeep: Option<AbortOnDropHandle<()>>,
 }
 
@@ -50,6 +52,11 @@ impl Telemetry {
     /// Where `/metrics` is served, with the port that was really bound.
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(Server::address)
+    }
+
+    /// Who answers operators beside the page. At level `none` nobody is asked.
+    pub fn admin(&self) -> &Arc<Admin> {
+        &self.admin
     }
 
     /// The page as `/metrics` gives it; empty at level `none`.
@@ -71,7 +78,7 @@ pub fn start(
 ) -> Result<Telemetry, BuildError> {
     logs::start(&config.logs);
     if config.metrics.level == Level::None {
-        return Ok(Telemetry { server: None, page: None, _upkeep: None });
+        return Ok(Telemetry { server: None, page: None, admin: Arc::default(), _upkeep: None });
     }
     let listen = config.page();
     let settings = listen.clone().unwrap_or_default();
@@ -87,7 +94,9 @@ pub fn start(
         constant,
         started: clock::now(),
     };
-    let server = listen.map(|listen| serve(&listen, page.clone())).transpose()?;
+    let admin = Arc::<Admin>::default();
+    let server =
+        listen.map(|listen| serve(&listen, page.clone(), Arc::clone(&admin))).transpose()?;
     let upkeep = tokio::spawn(async move {
         let mut interval = tokio::time::interval(UPKEEP);
         loop {
@@ -95,7 +104,8 @@ pub fn start(
             handle.run_upkeep();
         }
     });
-    Ok(Telemetry { server, page: Some(page), _upkeep: Some(AbortOnDropHandle::new(upkeep)) })
+    let upkeep = Some(AbortOnDropHandle::new(upkeep));
+    Ok(Telemetry { server, page: Some(page), admin, _upkeep: upkeep })
 }
 
 fn install(
@@ -114,12 +124,12 @@ fn install(
     Ok(handle)
 }
 
-fn serve(listen: &PrometheusConfig, page: Page) -> Result<Server, BuildError> {
+fn serve(listen: &PrometheusConfig, page: Page, admin: Arc<Admin>) -> Result<Server, BuildError> {
     let metrics = get(move || {
         let text = page.render();
         async move { ([(CONTENT_TYPE, TEXT_FORMAT)], text) }
     });
-    let router = Router::new().route("/metrics", metrics);
+    let router = admin::serve(Router::new().route("/metrics", metrics), admin);
     let (host, port) = (listen.host.as_str(), listen.port);
     Server::start("metrics", (host, port), router)
         .map_err(|error| BuildError::new(format!("cannot serve metrics on {host}:{port}: {error}")))

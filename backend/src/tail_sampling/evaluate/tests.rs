@@ -56,7 +56,6 @@ fn a_policy_that_panics_is_counted_and_passed_over() {
     let watch = builder.finish();
     let mut policies = policies(&[ALL]);
     policies.rules.insert(0, broken);
-    policies.names.insert(0, "broken".into());
     policies.watchers = watch.watchers;
     let (entry, scope) = (ResourceEntry { content: &[] }, ScopeEntry { content: &[] });
     let mut trace = traces(1).remove(0);

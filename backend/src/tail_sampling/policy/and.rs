@@ -60,7 +60,8 @@ impl All {
         for branch in &self.branches {
             let vote = vote(branch.rule.as_ref())?;
             if vote.decision != Decision::Sampled {
-                return Ok(Vote::of(Decision::NotSampled));
+                let by = Some(vote.by.unwrap_or(branch.id));
+                return Ok(Vote { by, ..Vote::of(Decision::NotSampled) });
             }
             // All had to be passed, so the hardest counts.
             threshold = threshold.max(vote.threshold);
