@@ -12,6 +12,7 @@ mod configuration;
 mod conservation;
 mod descriptors;
 mod destinations;
+mod explaining;
 mod flood;
 mod intake;
 mod kubernetes;

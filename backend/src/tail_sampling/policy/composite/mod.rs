@@ -200,6 +200,7 @@ impl Composite {
         vote: impl Fn(&dyn Rule) -> Ballot,
         mut take: impl FnMut(usize) -> bool,
     ) -> Ballot {
+        let mut refused = None;
         for (place, branch) in self.branches.iter().enumerate() {
             let vote = vote(branch.rule.as_ref())?;
             if vote.decision != Decision::Sampled {
@@ -208,11 +209,12 @@ impl Composite {
             if take(place) {
                 return Ok(Vote { by: Some(branch.id), ..vote });
             }
+            refused = Some(branch.id);
             if self.unused == Unused::IsLost {
                 break;
             }
         }
-        Ok(Vote::of(Decision::NotSampled))
+        Ok(Vote { by: refused, ..Vote::of(Decision::NotSampled) })
     }
 }
 
