@@ -50,6 +50,12 @@ impl Former {
         verdicts.into_iter().next().unwrap_or(outcome.verdict())
     }
 
+    /// The policies of a generation, if they are still kept.
+    pub(super) fn find(&self, generation: u16) -> Option<&Policies> {
+        let set = self.0.iter().find(|set| set.generation == generation)?;
+        Some(&set.policies)
+    }
+
     /// One trace less waits for the policies of a generation.
     pub(super) fn forget(&mut self, generation: u16) {
         if let Some(set) = self.0.iter_mut().find(|set| set.generation == generation) {

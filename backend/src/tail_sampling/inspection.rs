@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::deadlines::Cause;
 use super::evaluate::{Explanation, Opinion};
+use super::outcome::Outcome;
 use super::policy::Decision;
 use super::trace::{Summary, TraceId};
 
@@ -51,8 +52,10 @@ pub(super) struct Buffered {
     pub(super) due_in: Duration,
     /// Why it is due then.
     pub(super) due_for: Cause,
-    /// What the policies say by now.
-    pub(super) explanation: Explanation,
+    /// What is certain, so that its spans have left or were let go already.
+    pub(super) outcome: Option<Outcome>,
+    /// What the policies say by now; nothing if they were replaced and are forgotten.
+    pub(super) explanation: Option<Explanation>,
     /// The name of the policy or part of one that would decide now.
     pub(super) by: Option<String>,
 }
@@ -137,8 +140,8 @@ fn parse(text: &str) -> Option<TraceId> {
 }
 
 fn buffered(trace: &Buffered) -> Value {
-    let Buffered { summary, age, due_in, due_for, explanation, by } = trace;
-    json!({
+    let Buffered { summary, age, due_in, due_for, outcome, explanation, by } = trace;
+    let mut answer = json!({
         "state": "buffered",
         "spans": summary.spans,
         "bytes": summary.bytes,
@@ -146,10 +149,16 @@ fn buffered(trace: &Buffered) -> Value {
         "age_seconds": seconds(*age),
         "due_in_seconds": seconds(*due_in),
         "due_for": due_for.label(),
-        "decision_by_now": explanation.verdict.decision.label(),
-        "policy": by,
-        "policies": opinions(&explanation.policies),
-    })
+    });
+    if let Some(outcome) = outcome {
+        answer["certain"] = json!(outcome.label());
+    }
+    if let Some(explanation) = explanation {
+        answer["decision_by_now"] = json!(explanation.verdict.decision.label());
+        answer["policy"] = json!(by);
+        answer["policies"] = opinions(&explanation.policies);
+    }
+    answer
 }
 
 fn decided(trace: &Decided, unix_ns: u64) -> Value {

@@ -26,6 +26,14 @@ impl Outcome {
         }
     }
 
+    /// For people.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Discarded => "dropped",
+        }
+    }
+
     /// The plainest verdict that has this outcome.
     pub(super) fn verdict(self) -> Verdict {
         let decision = match self {

@@ -125,6 +125,14 @@ mod tests {
     }
 
     #[test]
+    fn the_first_that_objects_is_named() {
+        let named = SLOW_ERRORS_OF_CART.replacen('{', "{name: a, ", 1);
+        let policy = Subject::new(&named);
+        assert_eq!(policy.objector(0, "1..2 error"), Some("a/slow"));
+        assert_eq!(policy.objector(0, "1..2"), Some("a/status_code"));
+    }
+
+    #[test]
     fn different_spans_may_satisfy_them() {
         check(SLOW_ERRORS_OF_CART, "1..2 @service.name=cart; 1..2 error; 1..200", Sampled);
     }

@@ -177,10 +177,19 @@ impl Subject {
         vote.unwrap().decision == Decision::Sampled
     }
 
-    /// Which of its sub-policies decided about a trace.
+    /// Which of its sub-policies keeps a trace, if it is kept.
     #[track_caller]
     pub(super) fn decider(&self, millis: u64, trace: &str) -> Option<&str> {
         let vote = self.vote(millis, trace).unwrap();
+        let by = vote.by.filter(|_| vote.decision == Decision::Sampled);
+        by.map(|id| &**self.names.get(id))
+    }
+
+    /// Which of its sub-policies is to blame that a trace is not kept, if one is.
+    #[track_caller]
+    pub(super) fn objector(&self, millis: u64, trace: &str) -> Option<&str> {
+        let vote = self.vote(millis, trace).unwrap();
+        assert_ne!(vote.decision, Decision::Sampled, "{trace}");
         vote.by.map(|id| &**self.names.get(id))
     }
 

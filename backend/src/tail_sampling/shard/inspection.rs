@@ -23,19 +23,25 @@ impl Shard {
     fn inspect_buffered(&mut self, sequence: Sequence, now: Instant) -> Buffered {
         let (due, due_for) = self.deadline(sequence);
         let trace = self.traces.get_mut(sequence).expect("it was just found");
-        if trace.generation != self.generation {
+        let is_former = trace.generation != self.generation;
+        if is_former && trace.outcome.is_none() {
             show_again(trace, &self.buffer, &self.policies);
             trace.generation = self.generation;
         }
-        let explanation = self.policies.explain(trace, now);
-        let by = explanation.verdict.by.map(|id| self.policies.names().get(id).to_string());
+        // What was released under other policies is theirs to judge.
+        let explanation = match trace.generation == self.generation {
+            true => Some(self.policies.explain(trace, now)),
+            false => self.former.find(trace.generation).map(|former| former.explain(trace, now)),
+        };
+        let by = explanation.as_ref().and_then(|explanation| explanation.verdict.by);
         Buffered {
             summary: trace.summary,
             age: now.saturating_duration_since(trace.arrived),
             due_in: due.saturating_duration_since(now),
             due_for,
+            outcome: trace.outcome,
             explanation,
-            by,
+            by: by.map(|id| self.policies.names().get(id).to_string()),
         }
     }
 
@@ -55,6 +61,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use super::super::super::outcome::Outcome;
     use super::super::super::policy::Decision;
     use super::super::super::policy::testing::policies;
     use super::super::super::testing::{TestSpan, batch, trace_id};
@@ -95,7 +102,7 @@ mod tests {
         assert_eq!((trace.summary.spans, trace.summary.rooted, trace.by), (1, false, None));
         let times = (trace.age, trace.due_in, trace.due_for);
         assert_eq!(times, (Duration::from_secs(3), Duration::from_secs(7), Cause::Wait));
-        let vote = trace.explanation.policies[0].ballot.unwrap().unwrap();
+        let vote = trace.explanation.unwrap().policies[0].ballot.unwrap().unwrap();
         assert_eq!(vote.decision, Decision::NotSampled);
 
         let root = TestSpan { error: true, root: true, ..TestSpan::new(1, 3) };
@@ -143,9 +150,22 @@ mod tests {
         shard.admit(&batch(&[TestSpan { error: true, ..TestSpan::new(1, 1) }]), start);
         let unset = ERRORS.replace("[ERROR]", "[UNSET]");
         shard.set_policies(Arc::new(policies(&[&unset, ERRORS])));
-        let opinions = buffered(shard.inspect(&trace_id(1), start)).explanation.policies;
+        let explanation = buffered(shard.inspect(&trace_id(1), start)).explanation;
+        let opinions = explanation.unwrap().policies;
         let votes: Vec<_> =
             opinions.iter().map(|of| of.ballot.unwrap().unwrap().decision).collect();
         assert_eq!(votes, [Decision::NotSampled, Decision::Sampled]);
+    }
+
+    #[test]
+    fn a_released_trace_is_explained_by_the_policies_that_released_it() {
+        let start = shared::clock::now();
+        let settings = Settings { early_release: true, ..settings() };
+        let mut shard = Shard::new(settings, Arc::new(policies(&[ERRORS])), 1, start);
+        shard.admit(&batch(&[TestSpan { error: true, ..TestSpan::new(1, 1) }]), start);
+        shard.set_policies(Arc::new(policies(&["{name: none, type: trace_flags}"])));
+        let trace = buffered(shard.inspect(&trace_id(1), start));
+        assert_eq!(trace.outcome, Some(Outcome::Kept));
+        assert_eq!(&*trace.explanation.unwrap().policies[0].name, "errors");
     }
 }

@@ -39,6 +39,13 @@ fn the_first_policy_that_wants_a_trace_has_it_in_its_share() {
 }
 
 #[test]
+fn who_has_used_up_its_share_is_named() {
+    let policy = Subject::new(&errors_slow_rest(""));
+    assert_eq!(policy.objector(0, &trace("1..2 error", 6)), Some("c/errors"));
+    assert_eq!(policy.objector(0, "1..2"), Some("c/rest"));
+}
+
+#[test]
 fn shares_begin_anew_with_each_second_and_are_not_carried_over() {
     let policy = Subject::new(&errors_slow_rest(""));
     check(&policy, 500, &trace("1..2 error", 5), Some("c/errors"));
