@@ -173,6 +173,38 @@ fn expr() -> impl Strategy<Value = Expr> {
     prop_oneof![3 => literal().prop_map(Expr::Literal), 4 => part(), 2 => computed]
 }
 
+/// Numbers that are near each other, so that every operator has something to tell.
+fn near_number() -> impl Strategy<Value = Expr> {
+    let paths = prop::sample::select(vec!["kind", "flags", "status.code", "start_time_unix_nano"]);
+    prop_oneof![
+        3 => paths.prop_map(Expr::Path),
+        1 => Just(Expr::Keys("attributes", vec![Key::Text("a")])),
+        1 => (0_i64..3).prop_map(|number| Expr::Literal(Value::Int(number))),
+        2 => prop::sample::select(vec![0.0, 0.5, 1.0, 1.5, 2.0])
+            .prop_map(|number| Expr::Literal(Value::Double(number))),
+    ]
+}
+
+/// Strings of which many are equal.
+fn near_text() -> impl Strategy<Value = Expr> {
+    let paths = prop::sample::select(vec!["name", "status.message", "scope.name"]);
+    prop_oneof![
+        2 => paths.prop_map(Expr::Path),
+        1 => Just(Expr::Keys("resource.attributes", vec![Key::Text("a")])),
+        1 => text().prop_map(|text| Expr::Literal(Value::Text(text))),
+    ]
+}
+
+/// Two values of which a comparison tells more than that they are of different types.
+fn pair() -> impl Strategy<Value = (Expr, Expr)> {
+    prop_oneof![
+        3 => (expr(), expr()),
+        3 => (near_number(), near_number()),
+        2 => (near_text(), near_text()),
+        1 => part().prop_map(|part| (part.clone(), part)),
+    ]
+}
+
 pub(crate) fn test() -> impl Strategy<Value = Test> {
     let operator = prop::sample::select(OPERATORS.to_vec());
     let pattern = prop::sample::select(vec![
@@ -187,7 +219,7 @@ pub(crate) fn test() -> impl Strategy<Value = Test> {
         prop::sample::select(vec!["name", "kind", "flags", "trace_id.string", "status.message"]);
     let leaf = prop_oneof![
         1 => any::<bool>().prop_map(Test::Literal),
-        8 => (expr(), operator, expr()).prop_map(|(left, op, right)| Test::Compare(left, op, right)),
+        8 => (pair(), operator).prop_map(|((left, right), op)| Test::Compare(left, op, right)),
         2 => (flat, pattern).prop_map(|(path, pattern)| Test::IsMatch(Expr::Path(path), pattern)),
         2 => (part(), text()).prop_map(|(part, prefix)| Test::HasPrefix(part, prefix)),
         1 => part().prop_map(Test::IsString),

@@ -13,7 +13,12 @@ use shared::wire::{ResourceEntry, ScopeEntry, Span};
 use model::{Record, Test};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    // What failed goes into a file that is named for `main.rs`, which is not the only one.
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// The model decodes the span and does everything the long way.
     #[test]
