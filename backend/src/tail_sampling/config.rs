@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::config::{NotSupported, Path, Problems};
-use shared::config_struct;
+use shared::config::{Path, Problems};
 use shared::consumer::Next;
 use shared::service::{BuildError, Context, ProcessorConfig};
 use shared::wire::Signal;
+use shared::{config_enum, config_struct};
 
 use super::TailSampling;
 use super::inscription::RecordPolicy;
@@ -65,14 +65,25 @@ config_struct! {
         /// Ours: whether the spans of traces whose outcome is certain leave, or are let go, before
         /// their trace is due. No decision, vote or count depends on it.
         pub early_release: bool = true,
-        /// Whether to wait at `num_traces` instead of judging early; never done here.
-        pub block_on_overflow: NotSupported = NotSupported,
-        /// Only complete traces are judged here.
-        pub sampling_strategy: NotSupported = NotSupported,
-        /// There is one shard a worker thread.
-        pub num_shards: NotSupported = NotSupported,
-        /// The buffer is in memory.
-        pub tail_storage: NotSupported = NotSupported,
+        /// Whether nothing more is taken in at `num_traces` or `max_buffer_bytes`, instead of
+        /// judging traces before their time. Senders wait a moment and are then refused.
+        pub block_on_overflow: bool = false,
+        /// When traces are judged.
+        pub sampling_strategy: SamplingStrategy = SamplingStrategy::TraceComplete,
+        /// Accepted for the Collector's sake: there is a shard for each worker thread.
+        pub num_shards: u32 = 1,
+        /// Refused: the buffer is in memory.
+        pub tail_storage: Option<String> = None,
+    }
+}
+
+config_enum! {
+    /// `sampling_strategy`.
+    pub(crate) enum SamplingStrategy {
+        /// When they are due.
+        TraceComplete = "trace-complete",
+        /// Piece by piece; refused.
+        SpanIngest = "span-ingest",
     }
 }
 
@@ -102,6 +113,7 @@ impl ProcessorConfig for TailSamplingConfig {
             problems.report(&at.key("max_buffer_bytes"), "must be above 0");
         }
         self.tier.validate(&at.key("tier"), problems);
+        self.refuse_other_stores(at, problems);
         self.warn_of_idle_keys(at, problems);
         let at = at.key("policies");
         if self.policies.is_empty() {
@@ -144,6 +156,27 @@ impl ProcessorConfig for TailSamplingConfig {
 }
 
 impl TailSamplingConfig {
+    /// What the Collector can do and this does otherwise.
+    fn refuse_other_stores(&self, at: &Path<'_>, problems: &mut Problems) {
+        if !(1..=256).contains(&self.num_shards) {
+            problems.report(&at.key("num_shards"), "must be from 1 to 256");
+        }
+        if self.sampling_strategy == SamplingStrategy::SpanIngest {
+            problems.report(
+                &at.key("sampling_strategy"),
+                "\"span-ingest\" is not supported: it judges pieces of traces; with \
+                 early_release, spans leave as soon as the decision about the whole trace is certain",
+            );
+        }
+        if self.tail_storage.is_some() {
+            problems.report(
+                &at.key("tail_storage"),
+                "is not supported: the buffer is in memory, within max_buffer_bytes; \
+                 buffer_compression makes it smaller",
+            );
+        }
+    }
+
     /// Settings that never have an effect beside others.
     fn warn_of_idle_keys(&self, at: &Path<'_>, problems: &mut Problems) {
         let waits = [
@@ -312,10 +345,20 @@ mod tests {
     #[test]
     fn unknown_and_unsupported_keys_are_errors() {
         assert_eq!(
-            problems(&format!("decision_wiat: 1s\nnum_shards: 4\n{POLICY}")),
+            problems(&format!("decision_wiat: 1s\n{POLICY}")),
+            ["decision_wiat: unknown key, did you mean \"decision_wait\"?"]
+        );
+        assert_eq!(
+            problems(&format!(
+                "num_shards: 0\ntail_storage: pebble\nsampling_strategy: span-ingest\n{POLICY}"
+            )),
             [
-                "decision_wiat: unknown key, did you mean \"decision_wait\"?",
-                "num_shards: not supported yet"
+                "num_shards: must be from 1 to 256",
+                "sampling_strategy: \"span-ingest\" is not supported: it judges pieces of traces; \
+                 with early_release, spans leave as soon as the decision about the whole trace is \
+                 certain",
+                "tail_storage: is not supported: the buffer is in memory, within \
+                 max_buffer_bytes; buffer_compression makes it smaller",
             ]
         );
     }

@@ -210,6 +210,7 @@ fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
         sampled_cache: cache.sampled_cache_size.div_ceil(shards),
         not_sampled_cache: cache.non_sampled_cache_size.div_ceil(shards),
         dry_run: config.dry_run,
+        block_on_overflow: config.block_on_overflow,
         compression: config.buffer_compression,
         early_release: config.early_release,
         inscription: Inscription { policy: config.record_policy, threshold: config.use_tracestate },

@@ -82,6 +82,11 @@ impl Outgoing {
         self.runs.extend(self.chain.drain(..).rev().map(|run| Leaving { run, reason }));
     }
 
+    /// Bytes of the spans that are to leave.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether there is enough for a request of this size.
     pub(super) fn fills(&self, size: RequestSize) -> bool {
         self.spans >= size.spans || self.bytes >= size.bytes

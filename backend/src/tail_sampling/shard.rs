@@ -52,6 +52,8 @@ pub(super) struct Settings {
     pub(super) num_traces: usize,
     /// Bytes that may be held.
     pub(super) max_bytes: usize,
+    /// Whether nothing is judged early for these two.
+    pub(super) block_on_overflow: bool,
     /// Sampled traces that are remembered.
     pub(super) sampled_cache: usize,
     /// Other traces that are remembered.
@@ -199,8 +201,22 @@ impl Shard {
         !self.nameless.is_empty()
             || !self.condemned.is_empty()
             || self.deadlines.has_large()
-            || self.traces.len() > self.settings.num_traces
+            || !self.settings.block_on_overflow && self.exceeds_limits()
+    }
+
+    /// Whether nothing more may be taken in until traces are due.
+    pub(super) fn is_full(&self) -> bool {
+        self.settings.block_on_overflow && self.exceeds_limits()
+    }
+
+    fn exceeds_limits(&self) -> bool {
+        self.traces.len() > self.settings.num_traces
             || self.held().bytes > self.settings.max_bytes && self.traces.len() > 0
+    }
+
+    /// Bytes of spans that are to leave.
+    pub(super) fn outgoing_bytes(&self) -> usize {
+        self.outgoing.bytes()
     }
 
     /// What is held.

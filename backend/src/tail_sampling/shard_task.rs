@@ -1,33 +1,42 @@
 //! The task that owns a shard: its inbox, its clock, and the way out.
+//!
+//! Judging and taking in go by turns in small slices, so that neither holds the other up; and while
+//! a request is on its way out both go on, so that a slow next component delays no decision. What
+//! such a component does not take fills the way out, then the inboxes, and so pushes back.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::service::Losses;
 use shared::telemetry::memory;
 use shared::telemetry::thin::Thin;
-use shared::{Batch, Next, Rejected, RejectedKind, clock};
+use shared::{Batch, Next, clock};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::MissedTickBehavior;
-use tracing::{error, warn};
 
 use super::evaluate::Policies;
 use super::inspection::Question;
 use super::metrics::Handles;
 use super::shard::{Held, Shard, Take};
 
+mod delivery;
+
+use delivery::Delivery;
+
 /// How often due traces are looked for, and how much later than its deadline a trace is judged.
 const TICK: Duration = Duration::from_millis(50);
 /// Ticks between two looks for memory to give back.
 const TICKS_TO_TRIM: u32 = 20;
-/// Traces judged before other tasks get their turn.
+/// Traces judged before spans are taken in and other tasks get their turn: a fraction of a
+/// millisecond.
 const SLICE: usize = 256;
 /// Bytes of the buffer sealed before other tasks get their turn.
 const UPKEEP_SLICE: usize = 128 << 10;
-/// The first wait after a rejection that names none; each further one is twice as long.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// The longest wait after a rejection.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// The same after a batch came in, for each of its bytes: so sealing keeps pace.
+const UPKEEP_FACTOR: usize = 2;
+/// Bytes that may wait for the request before them to be taken; nothing more is taken in then.
+const OUTGOING_BYTES: usize = 4 << 20;
 
 /// A batch for a shard, with the room it takes in the inbox.
 pub(super) struct Message {
@@ -71,11 +80,21 @@ pub(super) struct Common {
     pub(super) thin: Thin,
 }
 
-/// What a task counts as held, and what the gauges show of it.
+/// Where a task is with its work.
 #[derive(Default)]
-struct Accounts {
-    /// Spans and bytes of the request that the next component has not taken yet.
-    sending: Held,
+struct Work {
+    delivery: Delivery,
+    /// Whether there may be something to judge.
+    is_judging: bool,
+    /// Whether it is the judging's turn, not the inbox's.
+    is_judges_turn: bool,
+    /// Whether what is judged belongs to a tick, after which small requests leave too.
+    is_ticking: bool,
+    /// Whether small requests leave too.
+    is_flushing: bool,
+    /// Time that the judging has taken.
+    took: Duration,
+    ticks_to_trim: u32,
     published: Held,
     memory: memory::Held,
 }
@@ -83,43 +102,62 @@ struct Accounts {
 impl ShardTask {
     /// Runs until a stop is ordered and everything has been judged and has left.
     pub(super) async fn run(mut self) {
-        let mut accounts = Accounts::default();
+        let mut work = Work::default();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut until_trim = TICKS_TO_TRIM;
         loop {
+            self.dispatch(&mut work);
+            let may_admit = self.may_admit(&work);
+            let has_upkeep = self.shard.has_upkeep();
             tokio::select! {
-                // Decisions first, so that no rush of spans can hold them up.
+                // Decisions before spans, so that no rush of spans can hold them up.
                 biased;
                 _ = self.stop.changed() => break,
-                _ = ticks.tick() => {
-                    self.judge(Take::Any, &mut accounts).await;
-                    until_trim -= 1;
-                    if until_trim == 0 {
-                        self.shard.trim();
-                        until_trim = TICKS_TO_TRIM;
-                    }
-                    self.publish(&mut accounts);
+                _ = ticks.tick() => self.tick(&mut work),
+                () = work.delivery.finished(), if !work.delivery.is_idle() => {}
+                () = ready(()), if work.is_judging && (work.is_judges_turn || !may_admit) => {
+                    self.judge(&mut work);
                 }
                 Some(question) = self.questions.recv() => answer(&mut self.shard, question),
-                message = self.inbox.recv() => {
+                message = self.inbox.recv(), if may_admit => {
                     let Some(message) = message else { break };
-                    let bytes = message.batch.bytes().len();
-                    self.admit(message);
-                    if self.shard.is_over_limit() {
-                        self.judge(Take::Full, &mut accounts).await;
-                    }
-                    // Sealing keeps pace with what comes in, and catches up when nothing does.
-                    self.shard.upkeep(UPKEEP_SLICE.min(2 * bytes));
-                    tokio::task::yield_now().await;
+                    self.take_in(message, &mut work);
                 }
-                () = std::future::ready(()), if self.shard.has_upkeep() => {
+                () = ready(()), if work.is_judging => self.judge(&mut work),
+                () = ready(()), if has_upkeep => {
                     self.shard.upkeep(UPKEEP_SLICE);
-                    tokio::task::yield_now().await;
                 }
             }
+            tokio::task::yield_now().await;
         }
-        self.finish(&mut accounts).await;
+        self.finish(&mut work).await;
+    }
+
+    fn tick(&mut self, work: &mut Work) {
+        work.is_judging = true;
+        work.is_ticking = true;
+        work.ticks_to_trim += 1;
+        if work.ticks_to_trim == TICKS_TO_TRIM {
+            work.ticks_to_trim = 0;
+            self.shard.trim();
+        }
+        self.publish(work);
+    }
+
+    /// Whether more spans may come in: not while the way out is full, nor while a limit is passed.
+    fn may_admit(&self, work: &Work) -> bool {
+        let is_busy = work.is_judging || !work.delivery.is_idle();
+        !(self.shard.is_full()
+            || is_busy && self.shard.is_over_limit()
+            || self.shard.outgoing_bytes() >= OUTGOING_BYTES)
+    }
+
+    fn take_in(&mut self, message: Message, work: &mut Work) {
+        let bytes = message.batch.bytes().len();
+        self.admit(message);
+        work.is_judging |= self.shard.is_over_limit();
+        work.is_judges_turn = true;
+        self.shard.upkeep((UPKEEP_FACTOR * bytes).min(4 * UPKEEP_SLICE));
     }
 
     fn admit(&mut self, message: Message) {
@@ -127,90 +165,54 @@ impl ShardTask {
         drop((message.room, message.held));
     }
 
-    /// Judges what is due and sends it off, a slice at a time.
-    async fn judge(&mut self, take: Take, accounts: &mut Accounts) {
-        let mut took = Duration::ZERO;
-        loop {
-            let begun = clock::now();
-            let judged = self.shard.judge(begun, SLICE, clock::now);
-            if judged == 0 {
-                break;
-            }
-            took += clock::now().saturating_duration_since(begun);
-            self.send(Take::Full, accounts).await;
-            tokio::task::yield_now().await;
+    /// Judges a slice of what is due.
+    fn judge(&mut self, work: &mut Work) {
+        work.is_judges_turn = false;
+        let begun = clock::now();
+        if self.shard.judge(begun, SLICE, clock::now) > 0 {
+            work.took += clock::now().saturating_duration_since(begun);
+            return;
         }
+        work.is_judging = false;
+        work.is_flushing |= std::mem::take(&mut work.is_ticking);
+        let took = std::mem::take(&mut work.took);
         if !took.is_zero() {
             let latency = &self.common.handles.metrics.timer_latency;
             latency.record(took.as_secs_f64() * 1000.0);
         }
-        self.send(take, accounts).await;
     }
 
-    /// Sends requests until there is none left of the wanted size.
-    async fn send(&mut self, take: Take, accounts: &mut Accounts) {
-        while let Some(batch) = self.shard.take(take) {
-            self.deliver(batch, accounts).await;
+    /// Sends the next request off, if none is on its way.
+    fn dispatch(&mut self, work: &mut Work) {
+        if !work.delivery.is_idle() {
+            return;
+        }
+        let wanted = if work.is_flushing { Take::Any } else { Take::Full };
+        match self.shard.take(wanted) {
+            Some(batch) => self.deliver(batch, work),
+            None => work.is_flushing = false,
         }
     }
 
-    /// Hands one batch to the next component, as often as it takes, until a stop's deadline.
-    async fn deliver(&mut self, mut batch: Batch, accounts: &mut Accounts) {
-        let mut backoff = FIRST_BACKOFF;
-        loop {
-            accounts.sending =
-                Held { spans: batch.items(), bytes: batch.bytes().len(), ..Held::default() };
-            self.publish(accounts);
-            let spans = batch.items();
-            let Some(outcome) = self.attempt(batch.clone()).await else {
-                self.lose_at_shutdown(&batch);
-                break;
-            };
-            let Err(rejected) = outcome else {
-                self.common.handles.metrics.forwarded_spans.increment(spans as u64);
-                break;
-            };
-            let taken = spans.saturating_sub(rejected.batch.items());
-            self.common.handles.metrics.forwarded_spans.increment(taken as u64);
-            if rejected.kind == RejectedKind::Permanent {
-                self.lose_rejected(&rejected);
-                break;
-            }
-            self.warn_of_wait(&rejected);
-            batch = rejected.batch;
-            let wait = rejected.retry_after.unwrap_or(backoff).min(MAX_BACKOFF);
-            if self.until_deadline(tokio::time::sleep(wait)).await.is_none() {
-                self.lose_at_shutdown(&batch);
-                break;
-            }
-            backoff = (backoff * 2).min(MAX_BACKOFF);
-        }
-        accounts.sending = Held::default();
+    fn deliver(&mut self, batch: Batch, work: &mut Work) {
+        let (next, common) = (Arc::clone(&self.next), Arc::clone(&self.common));
+        work.delivery.begin(batch, next, common, self.stop.clone());
     }
 
-    /// What the next component makes of `batch`; nothing if a stop's deadline comes before.
-    async fn attempt(&mut self, batch: Batch) -> Option<Result<(), Rejected>> {
-        let next = Arc::clone(&self.next);
-        self.until_deadline(next.consume(batch)).await
-    }
-
-    /// What comes of `work`, unless a stop's deadline comes before. Operators are answered
-    /// meanwhile: that nothing is taken any more is when they ask.
-    async fn until_deadline<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = std::pin::pin!(work);
-        let mut deadline = std::pin::pin!(deadline(self.stop.clone()));
-        loop {
+    /// Waits for the request on its way. Operators are answered meanwhile: that nothing is taken any
+    /// more is when they ask.
+    async fn delivered(&mut self, work: &mut Work) {
+        while !work.delivery.is_idle() {
             tokio::select! {
                 biased;
-                outcome = &mut work => return Some(outcome),
-                () = &mut deadline => return None,
+                () = work.delivery.finished() => {}
                 Some(question) = self.questions.recv() => answer(&mut self.shard, question),
             }
         }
     }
 
     /// Takes in what is left in the inbox, judges everything, and sends it until the deadline.
-    async fn finish(mut self, accounts: &mut Accounts) {
+    async fn finish(mut self, work: &mut Work) {
         self.inbox.close();
         while let Some(message) = self.inbox.recv().await {
             self.admit(message);
@@ -219,52 +221,29 @@ impl ShardTask {
             self.shard.discard();
         }
         self.shard.close();
-        self.judge(Take::Any, accounts).await;
+        loop {
+            self.delivered(work).await;
+            let judged = self.shard.judge(clock::now(), SLICE, clock::now);
+            let wanted = if judged == 0 { Take::Any } else { Take::Full };
+            match self.shard.take(wanted) {
+                Some(batch) => self.deliver(batch, work),
+                None if judged == 0 => break,
+                None => tokio::task::yield_now().await,
+            }
+            self.publish(work);
+        }
         self.shard.trim();
-        self.publish(accounts);
+        self.publish(work);
     }
 
-    fn lose_rejected(&self, rejected: &Rejected) {
-        let spans = rejected.batch.items();
-        self.common.handles.lost_rejected.spans.increment(spans as u64);
-        self.common.losses.add(spans);
-        if let Some(suppressed) = self.common.thin.pass(clock::now()) {
-            let (processor, reason) = (&self.common.id, &rejected.reason);
-            error!(processor, spans, %reason, suppressed, "spans of sampled traces were rejected for good and are lost");
-        }
-    }
-
-    fn lose_at_shutdown(&self, batch: &Batch) {
-        let spans = batch.items();
-        self.common.handles.lost_shutdown.spans.increment(spans as u64);
-        self.common.losses.add(spans);
-        if let Some(suppressed) = self.common.thin.pass(clock::now()) {
-            let processor = &self.common.id;
-            error!(
-                processor,
-                spans,
-                suppressed,
-                "spans of sampled traces were not taken before the process had to stop and are lost"
-            );
-        }
-    }
-
-    fn warn_of_wait(&self, rejected: &Rejected) {
-        if let Some(suppressed) = self.common.thin.pass(clock::now()) {
-            let (processor, reason, spans) =
-                (&self.common.id, &rejected.reason, rejected.batch.items());
-            warn!(processor, spans, %reason, suppressed, "decisions wait for the next component");
-        }
-    }
-
-    fn publish(&mut self, accounts: &mut Accounts) {
-        let (mut held, sending) = (self.shard.held(), accounts.sending);
+    fn publish(&mut self, work: &mut Work) {
+        let (mut held, sending) = (self.shard.held(), work.delivery.held());
         held.spans += sending.spans;
         held.bytes += sending.bytes;
         let remembered: usize = held.remembered.iter().map(|remembered| remembered.bytes).sum();
-        accounts.memory.resize(held.bytes + remembered);
+        work.memory.resize(held.bytes + remembered);
         let tally = self.shard.take_tally();
-        self.common.handles.publish(&tally, held, &mut accounts.published);
+        self.common.handles.publish(&tally, held, &mut work.published);
         let panics = self.common.policies.take_panics();
         self.common.handles.metrics.evaluation_errors.increment(panics);
     }
@@ -275,16 +254,4 @@ fn answer(shard: &mut Shard, question: Question) {
     let known = shard.inspect(&question.id, clock::now());
     // Who asked may have gone.
     drop(question.answer.send(known));
-}
-
-/// Waits for the deadline of a stop.
-async fn deadline(mut stop: watch::Receiver<Option<Instant>>) {
-    let deadline = match stop.wait_for(Option::is_some).await {
-        Ok(deadline) => *deadline,
-        // The processor was dropped without a stop: nobody waits for what it holds.
-        Err(_) => None,
-    };
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline.into()).await;
-    }
 }

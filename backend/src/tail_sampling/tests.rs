@@ -160,14 +160,35 @@ async fn a_full_inbox_hands_the_whole_batch_back() {
     processor.consume(sent(1)).await.unwrap();
     processor.consume(sent(2)).await.unwrap();
     sink.calls.notified().await;
+    // The next one is judged although the one before is still on its way, and fills the way out.
     processor.consume(sent(3)).await.unwrap();
+    settle().await;
     processor.consume(sent(4)).await.unwrap();
+    processor.consume(sent(5)).await.unwrap();
     let begun = clock::now();
-    let rejected = processor.consume(sent(5)).await.unwrap_err();
+    let rejected = processor.consume(sent(6)).await.unwrap_err();
     assert_eq!(rejected.kind, RejectedKind::Refused);
-    assert_eq!(rejected.batch, sent(5));
+    assert_eq!(rejected.batch, sent(6));
     assert_eq!(rejected.retry_after, Some(RETRY_AFTER));
     assert_eq!(clock::now() - begun, INBOX_WAIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocked_senders_are_refused_until_a_trace_is_due() {
+    let sink = Sink::new(&[]);
+    let config = TailSamplingConfig { num_traces: 1, block_on_overflow: true, ..config() };
+    let (processor, _) = start(&config, &sink);
+    let sent = |number| batch(&[TestSpan { padding: 9 << 20, ..TestSpan::new(number, number) }]);
+    processor.consume(sent(1)).await.unwrap();
+    processor.consume(sent(2)).await.unwrap();
+    settle().await;
+    processor.consume(sent(3)).await.unwrap();
+    let rejected = processor.consume(sent(4)).await.unwrap_err();
+    assert_eq!((rejected.kind, sink.taken()), (RejectedKind::Refused, vec![]));
+    tokio::time::sleep(WAIT).await;
+    settle().await;
+    processor.consume(sent(4)).await.unwrap();
+    assert_eq!(sink.taken(), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,7 +44,8 @@ impl Shard {
         if self.held().bytes > self.settings.max_bytes {
             self.buffer.log.drop_spare(0);
         }
-        let over_bytes = self.held().bytes > self.settings.max_bytes;
+        let over_bytes =
+            self.held().bytes > self.settings.max_bytes && !self.settings.block_on_overflow;
         let mut early_for_bytes = if over_bytes { BYTES_SLICE.min(max) } else { 0 };
         while work < max
             && let Some((sequence, cause)) = self.next_due(now, &mut early_for_bytes)
@@ -106,7 +107,7 @@ impl Shard {
         let num_traces = self.settings.num_traces;
         let cause = if self.closing {
             Cause::Shutdown
-        } else if self.traces.len() > num_traces
+        } else if self.traces.len() > num_traces && !self.settings.block_on_overflow
             || self.traces.places() > num_traces.saturating_mul(PLACES_PER_TRACE).max(1024)
         {
             Cause::NumTraces

@@ -120,6 +120,7 @@ impl Run {
             dry_run: false,
             early_release: !exact,
             compression: compression(&mut random),
+            block_on_overflow: false,
             segment_bytes: random.random_range(256..8192),
             inscription: Inscription::NOTHING,
             request: RequestSize {

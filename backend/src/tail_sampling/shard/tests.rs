@@ -25,6 +25,7 @@ pub(in crate::tail_sampling) fn settings() -> Settings {
         dry_run: false,
         early_release: false,
         compression: Compression::None,
+        block_on_overflow: false,
         segment_bytes: 4096,
         inscription: Inscription::NOTHING,
         request: RequestSize { spans: 100, bytes: 10_000, max_bytes: 20_000 },
@@ -454,4 +455,19 @@ fn an_outcome_that_has_begun_survives_a_change_of_policies() {
     assert_eq!((tally.decisions, tally.contradictions), ([1, 1, 0], 0));
     let (verdict, _) = bench.shard.decided.find(&trace_id(1), bench.now).unwrap();
     assert_eq!((verdict.decision, verdict.by), (Decision::Sampled, Some(by)));
+}
+
+#[test]
+fn who_blocks_on_overflow_judges_nothing_early() {
+    let limit = Settings { num_traces: 2, block_on_overflow: true, ..settings() };
+    let mut bench = Bench::new(ALL, limit);
+    bench.admit(&[1, 2].map(|trace| TestSpan::new(trace, trace)));
+    assert!(!bench.shard.is_full());
+    bench.admit(&[TestSpan::new(3, 3)]);
+    assert!(bench.shard.is_full() && !bench.shard.is_over_limit());
+    assert!(bench.forwarded().is_empty());
+    bench.pass(WAIT);
+    assert_eq!(bench.forwarded(), [1, 2, 3]);
+    assert!(!bench.shard.is_full());
+    assert_eq!(bench.causes(), [(Cause::Wait, 3)]);
 }
