@@ -154,7 +154,11 @@ fn check_scope_entry(signal: Signal, entry: &[u8], seen: &mut Seen) -> Result<()
 }
 
 /// Checks a record's top-level fields and notes where its trace id stands.
-#[inline]
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "a copy for each signal, whose field numbers are constants"
+)]
 fn check_ids(
     record: &[u8],
     seen: &mut Seen,

@@ -13,17 +13,18 @@ pub struct Field<'a> {
 
 /// A field's value, by wire type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)] // numbered as on the wire, so that asking for the wire type costs nothing
 pub enum Value<'a> {
     /// Wire type 0.
-    Varint(u64),
+    Varint(u64) = 0,
     /// Wire type 1, little endian.
-    Fixed64(u64),
+    Fixed64(u64) = 1,
     /// Wire type 2: a string, bytes, a message or packed scalars.
-    Bytes(&'a [u8]),
+    Bytes(&'a [u8]) = 2,
     /// Wire types 3 and 4: a group, without its tags. OTLP has none; kept as unknown fields.
-    Group(&'a [u8]),
+    Group(&'a [u8]) = 3,
     /// Wire type 5, little endian.
-    Fixed32(u32),
+    Fixed32(u32) = 5,
 }
 
 impl<'a> Value<'a> {
@@ -83,31 +84,45 @@ impl<'a> Iterator for Fields<'a> {
     #[allow(clippy::inline_always, reason = "the hot loop of all readers; a call costs as much")]
     fn next(&mut self) -> Option<Field<'a>> {
         let input = self.rest;
-        let (&tag, after) = input.split_first()?;
-        let quick = match tag {
-            0x08..0x80 => quick_value(tag & 7, after),
-            _ => None,
-        };
-        let Some((value, rest)) = quick else { return self.next_of_any_form() };
-        self.rest = rest;
-        let raw = input.get(..input.len() - rest.len())?;
-        Some(Field { number: u32::from(tag >> 3), value, raw })
+        if input.is_empty() {
+            return None;
+        }
+        // The slow way is told what is left, not where it is kept: so that stays in registers,
+        // and no field waits for the one before it to be written to memory.
+        match quick_field(input).or_else(|| field_of_any_form(input)) {
+            Some((field, rest)) => {
+                self.rest = rest;
+                Some(field)
+            }
+            None => {
+                self.malformed = true;
+                self.rest = &[];
+                None
+            }
+        }
     }
 }
 
-/// Reads a value of the forms that almost all have, behind a tag of one byte: small integers,
-/// 64 bits, lengths below 16 KiB. The rest is for [`read_field`].
+/// Reads a field of the forms that almost all have: a tag of one or two bytes, small integers, 32
+/// or 64 bits, lengths below 16 KiB. The rest is for [`field_of_any_form`].
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the hot loop of all readers; a call costs as much")]
-fn quick_value(wire_type: u8, input: &[u8]) -> Option<(Value<'_>, &[u8])> {
-    match (wire_type, input) {
-        (0, [value, rest @ ..]) if *value < 0x80 => Some((Value::Varint((*value).into()), rest)),
+fn quick_field(input: &[u8]) -> Option<(Field<'_>, &[u8])> {
+    let (tag, after) = match input {
+        [tag, after @ ..] if *tag < 0x80 => (u32::from(*tag), after),
+        [low, high, after @ ..] if *high < 0x80 => {
+            (u32::from(low & 0x7f) | u32::from(*high) << 7, after)
+        }
+        _ => return None,
+    };
+    let (value, rest) = match (tag & 7, after) {
+        (0, [value, rest @ ..]) if *value < 0x80 => (Value::Varint((*value).into()), rest),
         (1, _) => {
-            let (value, rest) = input.split_first_chunk::<8>()?;
-            Some((Value::Fixed64(u64::from_le_bytes(*value)), rest))
+            let (value, rest) = after.split_first_chunk::<8>()?;
+            (Value::Fixed64(u64::from_le_bytes(*value)), rest)
         }
         (2, _) => {
-            let (length, rest) = match input {
+            let (length, rest) = match after {
                 [length, rest @ ..] if *length < 0x80 => (usize::from(*length), rest),
                 [low, high, rest @ ..] if *high < 0x80 => {
                     (usize::from(low & 0x7f) | usize::from(*high) << 7, rest)
@@ -115,30 +130,22 @@ fn quick_value(wire_type: u8, input: &[u8]) -> Option<(Value<'_>, &[u8])> {
                 _ => return None,
             };
             let (value, rest) = rest.split_at_checked(length)?;
-            Some((Value::Bytes(value), rest))
+            (Value::Bytes(value), rest)
         }
-        _ => None,
-    }
+        (5, _) => {
+            let (value, rest) = after.split_first_chunk::<4>()?;
+            (Value::Fixed32(u32::from_le_bytes(*value)), rest)
+        }
+        _ => return None,
+    };
+    let number = tag >> 3;
+    let raw = input.get(..input.len() - rest.len())?;
+    (number > 0).then_some((Field { number, value, raw }, rest))
 }
 
-impl<'a> Fields<'a> {
-    #[inline(never)]
-    fn next_of_any_form(&mut self) -> Option<Field<'a>> {
-        match read_field(self.rest, 0) {
-            Some((field, rest)) => {
-                self.rest = rest;
-                Some(field)
-            }
-            None => self.broken(),
-        }
-    }
-
-    #[cold]
-    fn broken(&mut self) -> Option<Field<'a>> {
-        self.malformed = true;
-        self.rest = &[];
-        None
-    }
+#[inline(never)]
+fn field_of_any_form(input: &[u8]) -> Option<(Field<'_>, &[u8])> {
+    read_field(input, 0)
 }
 
 /// Reads one field off the front of `input`; `None` when the framing is broken.
