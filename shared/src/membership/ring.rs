@@ -53,9 +53,43 @@ const FREE: u16 = u16::MAX;
 pub struct Ring {
     hash: RingHash,
     endpoints: Vec<String>,
-    /// Indices into `endpoints`; empty if there are none.
-    owners: Box<[u16]>,
+    /// Empty if there are no endpoints.
+    slots: Slots,
     digest: u64,
+}
+
+/// The owner of each slot, as an index into the endpoints.
+///
+/// A lookup is a miss of the first-level cache wherever it goes, so size is time: a byte for each
+/// slot, if that is enough, leaves most of the table in the second level.
+#[derive(Clone, PartialEq, Eq)]
+enum Slots {
+    /// Up to 256 endpoints.
+    Narrow(Box<[u8]>),
+    Wide(Box<[u16]>),
+}
+
+impl Slots {
+    fn new(owners: Box<[u16]>) -> Self {
+        let narrow: Result<Box<[u8]>, _> =
+            owners.iter().map(|owner| u8::try_from(*owner)).collect();
+        narrow.map_or(Slots::Wide(owners), Slots::Narrow)
+    }
+
+    #[inline]
+    fn owner(&self, slot: usize) -> Option<usize> {
+        match self {
+            Slots::Narrow(owners) => owners.get(slot).copied().map(usize::from),
+            Slots::Wide(owners) => owners.get(slot).copied().map(usize::from),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Slots::Narrow(owners) => owners.len(),
+            Slots::Wide(owners) => owners.len(),
+        }
+    }
 }
 
 /// Where a key falls on a ring.
@@ -88,13 +122,13 @@ impl Ring {
             text.push('\n');
             text.push_str(name);
         }
-        Self { hash, endpoints, owners, digest: xxh3_64(text.as_bytes()) }
+        Self { hash, endpoints, slots: Slots::new(owners), digest: xxh3_64(text.as_bytes()) }
     }
 
     /// The index in [`Ring::endpoints`] of the owner of `key`; `None` if there is no endpoint.
     #[inline]
     pub fn owner(&self, key: &[u8]) -> Option<usize> {
-        self.owners.get(self.place(key).slot).copied().map(usize::from)
+        self.slots.owner(self.place(key).slot)
     }
 
     /// Where `key` falls, whoever has that slot.
@@ -116,15 +150,15 @@ impl Ring {
     /// How many slots each endpoint has, in the order of [`Ring::endpoints`].
     pub fn slots_of_each(&self) -> Vec<usize> {
         let mut slots = vec![0; self.endpoints.len()];
-        for owner in &self.owners {
-            slots[usize::from(*owner)] += 1;
+        for owner in (0..self.slots.len()).filter_map(|slot| self.slots.owner(slot)) {
+            slots[owner] += 1;
         }
         slots
     }
 
     /// How many slots there are; none if there is no endpoint.
     pub fn slots(&self) -> usize {
-        self.owners.len()
+        self.slots.len()
     }
 
     /// The endpoints as they were given, sorted by the names that are hashed.

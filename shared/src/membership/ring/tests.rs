@@ -22,11 +22,8 @@ fn hex(text: &str) -> Vec<u8> {
 
 /// Largest share over mean share.
 fn imbalance(ring: &Ring) -> f64 {
-    let mut slots = vec![0_u32; ring.endpoints.len()];
-    for owner in &ring.owners {
-        slots[usize::from(*owner)] += 1;
-    }
-    let largest = f64::from(*slots.iter().max().unwrap());
+    let slots = ring.slots_of_each();
+    let largest = *slots.iter().max().unwrap() as f64;
     largest * slots.len() as f64 / SLOTS as f64
 }
 
@@ -34,9 +31,7 @@ fn imbalance(ring: &Ring) -> f64 {
 fn moved(a: &Ring, b: &Ring) -> f64 {
     let index_in_b: Vec<Option<usize>> =
         a.endpoints.iter().map(|name| b.endpoints.iter().position(|other| other == name)).collect();
-    let differs = |slot: &usize| {
-        index_in_b[usize::from(a.owners[*slot])] != Some(usize::from(b.owners[*slot]))
-    };
+    let differs = |slot: &usize| index_in_b[a.slots.owner(*slot).unwrap()] != b.slots.owner(*slot);
     (0..SLOTS).filter(differs).count() as f64 / SLOTS as f64
 }
 
@@ -75,7 +70,7 @@ fn a_join_moves_keys_to_the_joiner_and_next_to_none_between_others() {
     let names = addresses(101);
     let (before, after) = (ring(&names[..100]), ring(&names));
     let joiner = after.endpoints.iter().position(|name| *name == names[100]).unwrap();
-    let to_joiner = after.owners.iter().filter(|owner| usize::from(**owner) == joiner).count();
+    let to_joiner = after.slots_of_each()[joiner];
     let between_others = moved(&before, &after) - to_joiner as f64 / SLOTS as f64;
     assert!(between_others < 0.0002, "{between_others}");
 }
@@ -116,7 +111,7 @@ fn a_set_without_endpoints_owns_nothing() {
 fn our_ring_does_not_care_whether_the_port_is_written() {
     let with = ring(&["a:4317".to_owned(), "b:4317".to_owned()]);
     let without = ring(&["b".to_owned(), "a".to_owned(), "a".to_owned()]);
-    assert_eq!((with.digest(), &with.owners), (without.digest(), &without.owners));
+    assert_eq!((with.digest(), with.slots == without.slots), (without.digest(), true));
     assert_eq!(without.endpoints(), ["a", "b"]);
 }
 
@@ -222,12 +217,21 @@ fn a_key_goes_to_the_endpoint_that_has_its_slot() {
         assert_eq!(ring.slots(), slots);
         assert_eq!(ring.slots_of_each().iter().sum::<usize>(), slots);
         for key in [&b"a"[..], b"", b"0123456789abcdef"] {
-            let owner = usize::from(ring.owners[ring.place(key).slot]);
-            assert_eq!(ring.owner(key), Some(owner));
+            assert_eq!(ring.owner(key), ring.slots.owner(ring.place(key).slot));
+            assert!(ring.owner(key).is_some());
         }
         let none = Ring::new(hash, []);
         assert_eq!((none.slots(), none.slots_of_each(), none.owner(b"a")), (0, vec![], None));
     }
     let ring = Ring::new(RingHash::OtelcolV0_156, addresses(5));
     assert_eq!(ring.place(b"checkout"), Place { hash: 0xaf38_2d4e, slot: 6414 });
+}
+
+#[test]
+fn slots_are_as_narrow_as_the_largest_number_allows() {
+    for (endpoints, narrow) in [(256, true), (257, false)] {
+        let ring = Ring::new(RingHash::OtelcolV0_156, addresses(endpoints));
+        assert_eq!(matches!(ring.slots, Slots::Narrow(_)), narrow, "{endpoints}");
+        assert!(ring.slots_of_each().iter().all(|slots| *slots > 0));
+    }
 }
