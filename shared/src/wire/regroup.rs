@@ -383,29 +383,39 @@ impl<C: Cut> Groups<C> {
         (of_entries, of_scopes): &mut (Told<'_>, Told<'_>),
         noted: &mut Noted<'_>,
     ) {
-        self.write_header(ENTRY_TAG, entry.content, of_entries.next());
-        for scope in entry.scopes() {
-            self.write_header(NESTED_TAG, scope.content, of_scopes.next());
-            for field in Fields::new(scope.content) {
-                if is_nested(&field) {
-                    self.cut.write(field, noted, &mut self.outputs);
+        let groups = of_entries.next();
+        self.begin(ENTRY_TAG, groups);
+        for field in Fields::new(entry.content) {
+            match field.value {
+                Value::Bytes(scope) if field.number == 2 => {
+                    self.write_scope(scope, of_scopes.next(), noted);
                 }
+                _ => self.write_to_all(groups, field.raw),
             }
         }
     }
 
-    /// Begins an entry in each group that has pieces in it: all but its nested entries.
-    fn write_header(&mut self, tag: u8, entry: &[u8], groups: &[(usize, usize)]) {
-        let header: Vec<&[u8]> = match groups {
-            [] => return,
-            _ => Fields::new(entry).filter(|field| !is_nested(field)).map(|f| f.raw).collect(),
-        };
-        for (group, length) in groups {
-            let output = &mut self.outputs[*group].request;
-            put_length_delimited(tag, *length, output);
-            for field in &header {
-                output.extend_from_slice(field);
+    /// Appends a scope entry to each group that has pieces in it.
+    fn write_scope(&mut self, scope: &[u8], groups: &[(usize, usize)], noted: &mut Noted<'_>) {
+        self.begin(NESTED_TAG, groups);
+        for field in Fields::new(scope) {
+            match is_nested(&field) {
+                true => self.cut.write(field, noted, &mut self.outputs),
+                false => self.write_to_all(groups, field.raw),
             }
+        }
+    }
+
+    /// Begins an entry in each of these groups.
+    fn begin(&mut self, tag: u8, groups: &[(usize, usize)]) {
+        for (group, length) in groups {
+            put_length_delimited(tag, *length, &mut self.outputs[*group].request);
+        }
+    }
+
+    fn write_to_all(&mut self, groups: &[(usize, usize)], field: &[u8]) {
+        for (group, _) in groups {
+            self.outputs[*group].request.extend_from_slice(field);
         }
     }
 }
