@@ -9,6 +9,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -291,6 +292,8 @@ impl Task {
     /// Serves until nobody sends here any more and everything has its outcome.
     async fn serve(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) {
         let mut messages = Vec::new();
+        // One for good: a new timer for each wait would wake the runtime's driver each time.
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             let now = clock::now();
             self.sweep(now);
@@ -300,15 +303,23 @@ impl Task {
             self.measure();
             let due = self.lane.oldest().map(|_| now + SWEEP);
             let due = self.lane.due(now).into_iter().chain(due).min();
+            if let Some(due) = due {
+                timer.as_mut().reset(due.into());
+            }
             tokio::select! {
                 received = inbox.recv_many(&mut messages, INTAKE) => {
                     if received == 0 {
                         break;
                     }
                     messages.drain(..).for_each(|message| self.take(message));
+                    // Whoever is ready to send has its turn first, so that more travels together.
+                    tokio::task::yield_now().await;
+                    while let Ok(message) = inbox.try_recv() {
+                        self.take(message);
+                    }
                 }
                 Some(after) = self.sending.next() => self.ended(after),
-                () = until(due) => {}
+                () = &mut timer, if due.is_some() => {}
             }
         }
         // Nobody sends here any more; what waits belongs elsewhere now.
@@ -390,14 +401,6 @@ impl Task {
             Some(part) => self.metrics.queue_age.since(part.taken()),
             None => self.metrics.queue_age.clear(),
         }
-    }
-}
-
-/// Waits until then; for ever if there is no then.
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant.into()).await,
-        None => std::future::pending().await,
     }
 }
 
