@@ -14,6 +14,7 @@ pub mod compression;
 pub mod connect;
 mod connections;
 pub(crate) mod frames;
+mod gathered;
 pub mod guarded;
 mod lifetime;
 pub mod listen;

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use super::message::Outgoing;
 use crate::config::{Balancer, ClientKeepaliveConfig, GrpcClientConfig, Target};
 use crate::transport::connect::{ConnectError, HostLookup, connect_to};
+use crate::transport::gathered::Gathered;
 use crate::transport::status;
 use crate::transport::tls::ClientTls;
 
@@ -134,7 +135,7 @@ impl Dialer {
                 .keep_alive_while_idle(keepalive.permit_without_stream);
         }
         let (sender, connection) = builder
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Gathered::new(stream)))
             .await
             .map_err(|error| ConnectError::handshake(&self.target, &error))?;
         // Ends when the peer closes or the last sender is gone.

@@ -25,6 +25,7 @@ use crate::transport::budget::{self, Budget};
 use crate::transport::compression::Coding;
 use crate::transport::connections::RequestGuard;
 use crate::transport::frames::PingPolicy;
+use crate::transport::gathered::Gathered;
 use crate::transport::guarded::Limits;
 use crate::transport::lifetime::{Age, Lifetime};
 use crate::transport::listen::{Door, DoorMetrics, Listener, Server};
@@ -92,7 +93,7 @@ pub(crate) async fn serve_within(
             .initial_stream_window_size(window.min(bounds::STREAM_WINDOW))
             .initial_connection_window_size(window)
             .max_frame_size(window.clamp(bounds::MIN_FRAME, bounds::MAX_FRAME));
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection(TokioIo::new(Gathered::new(stream)), service);
         async move { lifetime.run(connection, age).await }
     })
 }
