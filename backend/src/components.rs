@@ -1,6 +1,7 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
 use shared::exporter::debug::DebugConfig;
+use shared::exporter::file::{self, FileConfig};
 use shared::extension::basicauth::BasicAuthConfig;
 use shared::extension::bearertokenauth::BearerTokenAuthConfig;
 use shared::extension::headers_setter::HeadersSetterConfig;
@@ -10,7 +11,7 @@ use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
 use shared::queue;
-use shared::service::{Kind, Registry};
+use shared::service::{self, Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
 use crate::prometheus::{self, PrometheusConfig};
@@ -26,6 +27,7 @@ pub(crate) fn registry() -> Registry {
         .processor::<BatchConfig>()
         .processor::<MemoryLimiterConfig>()
         .exporter::<DebugConfig>()
+        .exporter::<FileConfig>()
         .extension::<HealthCheckConfig>()
         .extension::<BearerTokenAuthConfig>()
         .extension::<BasicAuthConfig>()
@@ -33,6 +35,8 @@ pub(crate) fn registry() -> Registry {
         .processor::<TailSamplingConfig>()
         .connector::<SpanMetricsConfig>()
         .exporter::<PrometheusConfig>()
+        .gate(tail_sampling::RECORD_POLICY_GATE)
+        .gate(tail_sampling::USE_TRACESTATE_GATE)
         .elsewhere(Kind::Exporter, "load_balancing", "edge")
         .elsewhere(Kind::Exporter, "loadbalancing", "edge")
 }
@@ -49,6 +53,8 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         queue::DESCRIPTORS,
         resolver::DESCRIPTORS,
         &[ResolutionMetrics::DESCRIPTORS, ResolverMetrics::DESCRIPTORS],
+        service::DESCRIPTORS,
+        file::DESCRIPTORS,
     ]
     .concat()
 }

@@ -49,3 +49,24 @@ fn the_practical_example_of_the_collectors_documentation_is_valid() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert_eq!(output.status.code(), Some(0));
 }
+
+#[test]
+fn the_collectors_gates_set_keys_that_are_not_written() {
+    let config = "yaml:{processors: {tail_sampling: , tail_sampling/own: {record_policy: span}}}";
+    let gates = "processor.tailsamplingprocessor.recordpolicy,\
+                 -processor.tailsamplingprocessor.usetracestate,\
+                 +processor.tailsamplingprocessor.metricstatcountspanssampled";
+    let output = backend(&[
+        "print-config",
+        "--validate=false",
+        "--config",
+        config,
+        "--feature-gates",
+        gates,
+    ]);
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "processors:\n  tail_sampling:\n    record_policy: scope\n  tail_sampling/own:\n    \
+         record_policy: span\n"
+    );
+}

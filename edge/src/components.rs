@@ -1,6 +1,7 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
 use shared::exporter::debug::DebugConfig;
+use shared::exporter::file::{self, FileConfig};
 use shared::extension::basicauth::BasicAuthConfig;
 use shared::extension::bearertokenauth::BearerTokenAuthConfig;
 use shared::extension::headers_setter::HeadersSetterConfig;
@@ -10,7 +11,7 @@ use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
 use shared::queue;
-use shared::service::{Kind, Registry};
+use shared::service::{self, Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
 use crate::loadbalancing::{self, LoadBalancingConfig};
@@ -25,6 +26,7 @@ pub(crate) fn registry() -> Registry {
         .processor::<MemoryLimiterConfig>()
         .exporter::<LoadBalancingConfig>()
         .exporter::<DebugConfig>()
+        .exporter::<FileConfig>()
         .extension::<HealthCheckConfig>()
         .extension::<BearerTokenAuthConfig>()
         .extension::<BasicAuthConfig>()
@@ -42,6 +44,8 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         batch::DESCRIPTORS,
         memory_limiter::DESCRIPTORS,
         queue::DESCRIPTORS,
+        service::DESCRIPTORS,
+        file::DESCRIPTORS,
         loadbalancing::DESCRIPTORS,
         resolver::DESCRIPTORS,
     ]

@@ -3,6 +3,7 @@
 //! The result is the acknowledgement, end to end: a receiver answers its client with what the
 //! last consumer of its pipeline answered.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,10 @@ pub trait Consumer: Send + Sync {
     ///
     /// Called once, upstream first; no batch comes after it.
     async fn shutdown(&self, _deadline: Instant) {}
+
+    /// Takes over the keys of a new section that can change while it runs, those in its `LIVE`.
+    /// `section` is of the type that it was built from, was found valid, and differs in no other.
+    fn reload(&self, _section: &dyn Any) {}
 
     /// The addresses it listens on, with the ports that were really bound: none, but for an
     /// exporter that others come to.

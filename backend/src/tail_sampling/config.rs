@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::config::{Path, Problems};
 use shared::consumer::Next;
-use shared::service::{BuildError, Context, ProcessorConfig};
+use shared::service::{BuildError, Context, Gate, Kind, ProcessorConfig};
 use shared::wire::Signal;
 use shared::{config_enum, config_struct};
 
@@ -98,8 +98,42 @@ config_struct! {
     }
 }
 
+/// The Collector records policies behind this gate.
+pub(crate) const RECORD_POLICY_GATE: Gate = Gate {
+    name: "processor.tailsamplingprocessor.recordpolicy",
+    kind: Kind::Processor,
+    type_name: TailSamplingConfig::TYPE,
+    key: "record_policy",
+    value: "scope",
+};
+
+/// The Collector reads and writes thresholds behind this gate.
+pub(crate) const USE_TRACESTATE_GATE: Gate = Gate {
+    name: "processor.tailsamplingprocessor.usetracestate",
+    kind: Kind::Processor,
+    type_name: TailSamplingConfig::TYPE,
+    key: "use_tracestate",
+    value: "true",
+};
+
 impl ProcessorConfig for TailSamplingConfig {
     const TYPE: &'static str = "tail_sampling";
+    /// What is written on spans, what is remembered, and whether all of this is a rehearsal, stays
+    /// for as long as spans may come that were promised otherwise.
+    const LIVE: &'static [&'static str] = &[
+        "policies",
+        "sample_on_first_match",
+        "compat",
+        "decision_wait",
+        "decision_wait_after_root_received",
+        "decision_wait_after_idle",
+        "decision_after_spans",
+        "decision_after_bytes",
+        "num_traces",
+        "max_buffer_bytes",
+        "expected_new_traces_per_sec",
+        "drop_pending_traces_on_shutdown",
+    ];
     const SIGNALS: &'static [Signal] = &[Signal::Traces];
 
     fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
@@ -111,6 +145,13 @@ impl ProcessorConfig for TailSamplingConfig {
         }
         if self.max_buffer_bytes == Some(0) {
             problems.report(&at.key("max_buffer_bytes"), "must be above 0");
+        }
+        if self.use_tracestate && self.sample_on_first_match {
+            problems.warn(
+                &at.key("use_tracestate"),
+                "thresholds may be too high with sample_on_first_match: a later policy may want a \
+                 trace at a lower one",
+            );
         }
         self.tier.validate(&at.key("tier"), problems);
         self.refuse_other_stores(at, problems);

@@ -28,6 +28,10 @@ impl Moment {
         Self(u32::try_from(moments).unwrap_or(u32::MAX))
     }
 
+    fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -116,6 +120,28 @@ impl Deadlines {
             quiet: BTreeMap::new(),
             quiet_count: 0,
             large: VecDeque::new(),
+        }
+    }
+
+    /// Waits so long from now on. Traces for which a wait begins to matter only now, because there was
+    /// none, are due without it.
+    pub(super) fn set_waits(&mut self, decision_wait: Duration, waits: [Option<Duration>; 2]) {
+        let fresh = Self::new(self.epoch, decision_wait, waits);
+        let former = std::mem::replace(&mut self.wait_after_root, fresh.wait_after_root);
+        match (former, self.wait_after_root) {
+            (Some(former), Some(wait)) => {
+                for (due, _) in &mut self.rooted {
+                    *due = due.minus(former).plus(wait);
+                }
+            }
+            _ => self.rooted.clear(),
+        }
+        let quiet = std::mem::take(&mut self.quiet);
+        self.quiet_count = 0;
+        self.wait_after_idle = fresh.wait_after_idle;
+        if self.wait_after_idle.is_some() {
+            // Each is looked at next time, and waits on from its last span.
+            quiet.into_values().flatten().for_each(|trace| self.watch(trace, Moment::default()));
         }
     }
 

@@ -187,10 +187,6 @@ metric_set! {
 pub(super) struct Handles {
     /// See [`Metrics`].
     pub(super) metrics: Metrics,
-    /// Spans lost because the next component rejected them for good.
-    pub(super) lost_rejected: LostMetrics,
-    /// Spans lost because the process had to stop.
-    pub(super) lost_shutdown: LostMetrics,
     decisions: [GlobalMetrics; 3],
     late: Pair<CacheMetrics>,
     certain: [CertainMetrics; 2],
@@ -285,8 +281,6 @@ impl Handles {
     pub(super) fn new(policies: impl Iterator<Item = (String, Standing)>, dry_run: bool) -> Self {
         Self {
             metrics: Metrics::new(&[]),
-            lost_rejected: LostMetrics::new(&[("reason", "rejected")]),
-            lost_shutdown: LostMetrics::new(&[("reason", "shutdown")]),
             decisions: Decision::ALL.map(|decision| GlobalMetrics::new(&decision_labels(decision))),
             late: Pair {
                 sampled: CacheMetrics::new(&[("sampled", "true")]),

@@ -39,34 +39,34 @@ mod tally;
 
 mod inspection;
 mod metrics;
+mod regime;
 mod shard_task;
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use shared::service::Context;
 use shared::telemetry::admin::Answers;
+use shared::telemetry::memory;
 use shared::telemetry::thin::Thin;
-use shared::telemetry::{cgroup, memory, process};
 use shared::{Batch, Consumer, Next, Rejected, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, error};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-pub(crate) use config::TailSamplingConfig;
+pub(crate) use config::{RECORD_POLICY_GATE, TailSamplingConfig, USE_TRACESTATE_GATE};
 pub(crate) use metrics::DESCRIPTORS;
 
-use evaluate::Policies;
-use inscription::Inscription;
 use inspection::Inspector;
-use metrics::Handles;
-use outgoing::RequestSize;
-use policy::{Names, Terms};
-use segments::SEGMENT_BYTES;
-use shard::{Settings, Shard};
+use metrics::{LostMetrics, Metrics};
+use policy::Names;
+use regime::Regime;
+use shard::Shard;
 use shard_task::{Common, Message, ShardTask};
+use tier::TierSize;
 use trace::TraceId;
 
 /// Room in the inbox of a shard, in bytes of batches; a larger batch takes all of it.
@@ -77,10 +77,6 @@ const INBOX_BATCHES: usize = 1024;
 const INBOX_WAIT: Duration = Duration::from_millis(200);
 /// When a sender that was refused should come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How large a request of sampled spans becomes: well below the 4 MiB that gRPC servers take.
-const REQUEST: RequestSize = RequestSize { spans: 8192, bytes: 1 << 20, max_bytes: 3 << 20 };
-/// A trace that takes one part in so many of its shard's room waits no longer, unless configured.
-const LARGE_TRACE_SHARE: usize = 8;
 /// Time that a stop leaves the tasks beyond its deadline to count what is lost.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -90,6 +86,10 @@ pub(crate) struct TailSampling {
     /// Chooses a trace's shard.
     seed: u64,
     common: Arc<Common>,
+    /// What the shards are to judge by.
+    regime: watch::Sender<Arc<Regime>>,
+    tier_size: TierSize,
+    names: Mutex<Names>,
     stop: watch::Sender<Option<Instant>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Answers operators for as long as it is held.
@@ -110,33 +110,37 @@ impl TailSampling {
         let shards = tokio::runtime::Handle::current().metrics().num_workers().max(1);
         let mut names = Names::of(ctx.id.name.as_deref());
         let tier_size = config.tier.initial_size();
-        let terms = Terms::new(config.compat, tier_size.clone());
-        let policies = Arc::new(Policies::build(config, &terms, &mut names));
+        let regime = Arc::new(Regime::new(config, shards, &tier_size, &mut names));
         let common = Arc::new(Common {
             id: ctx.id.to_string(),
-            handles: Handles::new(
-                policies.standings().map(|(policy, standing)| (names.label(policy), standing)),
-                config.dry_run,
-            ),
-            policies,
+            metrics: Metrics::new(&[]),
+            lost_rejected: LostMetrics::new(&[("reason", "rejected")]),
+            lost_shutdown: LostMetrics::new(&[("reason", "shutdown")]),
             losses: Arc::clone(&ctx.losses),
-            drop_pending: config.drop_pending_traces_on_shutdown,
             thin: Thin::new(),
         });
-        let settings = settings(config, shards);
+        let settings = &regime.settings;
         debug!(processor = common.id, shards, ?settings, "tail sampling starts");
+        let (regimes, regime_of_shard) = watch::channel(Arc::clone(&regime));
         let (stop, stopped) = watch::channel(None);
         if config.tier.is_set() {
             let members = config.tier.members.build();
-            tokio::spawn(tier::follow(common.id.clone(), tier_size, members, stopped.clone()));
+            tokio::spawn(tier::follow(
+                common.id.clone(),
+                tier_size.clone(),
+                members,
+                stopped.clone(),
+            ));
         }
         let (mut inboxes, mut tasks) = (Vec::new(), Vec::new());
         let (asking, rows) = inspection::rows(shards);
         for questions in rows {
             let (sender, inbox) = mpsc::channel(INBOX_BATCHES);
-            let policies = Arc::clone(&common.policies);
+            let (settings, policies) = (settings.clone(), Arc::clone(&regime.policies));
             let task = ShardTask {
-                shard: Shard::new(settings.clone(), policies, rand::random(), clock::now()),
+                shard: Shard::new(settings, policies, rand::random(), clock::now()),
+                regime: Arc::clone(&regime),
+                regimes: regime_of_shard.clone(),
                 inbox,
                 questions,
                 next: Arc::clone(next),
@@ -146,12 +150,22 @@ impl TailSampling {
             tasks.push(tokio::spawn(task.run()));
             inboxes.push(Inbox { sender, room: Arc::new(Semaphore::new(INBOX_BYTES)) });
         }
-        let (seed, tasks) = (rand::random(), Mutex::new(tasks));
+        let (seed, tasks, names) = (rand::random(), Mutex::new(tasks), Mutex::new(names));
         let shard_of = move |id: &TraceId| shard_of(id, seed, shards);
         let inspector: Arc<dyn Answers> =
             Arc::new(Inspector::new(common.id.clone(), shard_of, asking));
         ctx.commons.admin().add("/api/traces", &inspector);
-        Self { inboxes, seed, common, stop, tasks, _inspector: inspector }
+        Self {
+            inboxes,
+            seed,
+            common,
+            regime: regimes,
+            tier_size,
+            names,
+            stop,
+            tasks,
+            _inspector: inspector,
+        }
     }
 
     /// The batch's parts, each with its shard.
@@ -176,7 +190,7 @@ impl TailSampling {
     }
 
     fn refuse(&self, batch: Batch, reason: &'static str) -> Rejected {
-        self.common.handles.metrics.refused_spans.increment(batch.items() as u64);
+        self.common.metrics.refused_spans.increment(batch.items() as u64);
         Rejected::refused(batch, reason).retry_after(RETRY_AFTER)
     }
 }
@@ -185,45 +199,6 @@ impl TailSampling {
 fn shard_of(id: &[u8], seed: u64, shards: usize) -> usize {
     let hash = xxh3_64_with_seed(id, seed);
     usize::try_from(hash % shards as u64).expect("there are few shards")
-}
-
-/// A shard's share of the settings.
-fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
-    let wait = |wait: Duration| Some(wait).filter(|wait| !wait.is_zero());
-    let max_bytes = config.max_buffer_bytes.unwrap_or_else(default_max_bytes);
-    let cache = &config.decision_cache;
-    Settings {
-        decision_wait: config.decision_wait,
-        wait_after_root: wait(config.decision_wait_after_root_received),
-        wait_after_idle: wait(config.decision_wait_after_idle),
-        decision_after_spans: config.decision_after_spans,
-        decision_after_bytes: match config.decision_after_bytes {
-            Some(bytes) => bytes,
-            None => (max_bytes / shards / LARGE_TRACE_SHARE) as u64,
-        },
-        max_trace_bytes: match config.maximum_trace_size_bytes {
-            0 => u64::MAX,
-            bytes => bytes,
-        },
-        num_traces: config.num_traces.div_ceil(shards),
-        max_bytes: max_bytes.div_ceil(shards),
-        sampled_cache: cache.sampled_cache_size.div_ceil(shards),
-        not_sampled_cache: cache.non_sampled_cache_size.div_ceil(shards),
-        dry_run: config.dry_run,
-        block_on_overflow: config.block_on_overflow,
-        compression: config.buffer_compression,
-        early_release: config.early_release,
-        inscription: Inscription { policy: config.record_policy, threshold: config.use_tracestate },
-        segment_bytes: SEGMENT_BYTES,
-        request: REQUEST,
-    }
-}
-
-/// Half of the memory that the process may use.
-fn default_max_bytes() -> usize {
-    let limits = [cgroup::memory_limit(), process::machine_memory()];
-    let memory = limits.into_iter().flatten().min().unwrap_or(1 << 30);
-    usize::try_from(memory / 2).unwrap_or(usize::MAX)
 }
 
 #[async_trait]
@@ -243,6 +218,13 @@ impl Consumer for TailSampling {
             Ok(None) => Err(self.refuse(batch, "a trace shard broke down")),
             Err(_) => Err(self.refuse(batch, "too many spans wait to be buffered")),
         }
+    }
+
+    fn reload(&self, section: &dyn Any) {
+        let Some(config) = section.downcast_ref::<TailSamplingConfig>() else { return };
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let regime = Regime::new(config, self.inboxes.len(), &self.tier_size, &mut names);
+        self.regime.send_replace(Arc::new(regime));
     }
 
     async fn shutdown(&self, deadline: Instant) {

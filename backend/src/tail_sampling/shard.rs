@@ -167,6 +167,15 @@ impl Shard {
         tally
     }
 
+    /// Judges by other policies and settings from now on. Only the settings that say when and how
+    /// much may be others. See [`Shard::set_policies`].
+    pub(super) fn change(&mut self, policies: Arc<Policies>, settings: Settings) -> Tally {
+        let waits = [settings.wait_after_root, settings.wait_after_idle];
+        self.deadlines.set_waits(settings.decision_wait, waits);
+        self.settings = settings;
+        self.set_policies(policies)
+    }
+
     /// The next request of sampled spans.
     pub(super) fn take(&mut self, wanted: Take) -> Option<Batch> {
         let size = self.settings.request;

@@ -15,9 +15,9 @@ use shared::{Batch, Next, clock};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::evaluate::Policies;
 use super::inspection::Question;
-use super::metrics::Handles;
+use super::metrics::{LostMetrics, Metrics};
+use super::regime::Regime;
 use super::shard::{Held, Shard, Take};
 
 mod delivery;
@@ -60,6 +60,10 @@ pub(super) struct ShardTask {
     pub(super) next: Next,
     /// The deadline of a stop, once there is one.
     pub(super) stop: watch::Receiver<Option<Instant>>,
+    /// What is in force.
+    pub(super) regime: Arc<Regime>,
+    /// What is to be.
+    pub(super) regimes: watch::Receiver<Arc<Regime>>,
     /// The shared part.
     pub(super) common: Arc<Common>,
 }
@@ -68,14 +72,14 @@ pub(super) struct ShardTask {
 pub(super) struct Common {
     /// The processor's id, for log lines.
     pub(super) id: String,
-    /// The policies.
-    pub(super) policies: Arc<Policies>,
-    /// Metric handles.
-    pub(super) handles: Handles,
+    /// Metrics that do not depend on the policies.
+    pub(super) metrics: Metrics,
+    /// Spans lost because the next component rejected them for good.
+    pub(super) lost_rejected: LostMetrics,
+    /// Spans lost because the process had to stop.
+    pub(super) lost_shutdown: LostMetrics,
     /// Where lost spans are noted.
     pub(super) losses: Arc<Losses>,
-    /// Whether a stop throws waiting traces away.
-    pub(super) drop_pending: bool,
     /// Thins the log lines of rejections.
     pub(super) thin: Thin,
 }
@@ -113,6 +117,7 @@ impl ShardTask {
                 // Decisions before spans, so that no rush of spans can hold them up.
                 biased;
                 _ = self.stop.changed() => break,
+                Ok(()) = self.regimes.changed() => self.change(&mut work),
                 _ = ticks.tick() => self.tick(&mut work),
                 () = work.delivery.finished(), if !work.delivery.is_idle() => {}
                 () = ready(()), if work.is_judging && (work.is_judges_turn || !may_admit) => {
@@ -131,6 +136,18 @@ impl ShardTask {
             tokio::task::yield_now().await;
         }
         self.finish(&mut work).await;
+    }
+
+    /// Judges by another regime from now on. What happened until now is counted by the names of the
+    /// former one.
+    fn change(&mut self, work: &mut Work) {
+        let regime = Arc::clone(&self.regimes.borrow_and_update());
+        let (policies, settings) = (Arc::clone(&regime.policies), regime.settings.clone());
+        let tally = self.shard.change(policies, settings);
+        let former = std::mem::replace(&mut self.regime, regime);
+        let held = work.published;
+        former.handles.publish(&tally, held, &mut work.published);
+        self.common.metrics.evaluation_errors.increment(former.policies.take_panics());
     }
 
     fn tick(&mut self, work: &mut Work) {
@@ -177,7 +194,7 @@ impl ShardTask {
         work.is_flushing |= std::mem::take(&mut work.is_ticking);
         let took = std::mem::take(&mut work.took);
         if !took.is_zero() {
-            let latency = &self.common.handles.metrics.timer_latency;
+            let latency = &self.common.metrics.timer_latency;
             latency.record(took.as_secs_f64() * 1000.0);
         }
     }
@@ -217,7 +234,7 @@ impl ShardTask {
         while let Some(message) = self.inbox.recv().await {
             self.admit(message);
         }
-        if self.common.drop_pending {
+        if self.regime.drop_pending {
             self.shard.discard();
         }
         self.shard.close();
@@ -243,9 +260,9 @@ impl ShardTask {
         let remembered: usize = held.remembered.iter().map(|remembered| remembered.bytes).sum();
         work.memory.resize(held.bytes + remembered);
         let tally = self.shard.take_tally();
-        self.common.handles.publish(&tally, held, &mut work.published);
-        let panics = self.common.policies.take_panics();
-        self.common.handles.metrics.evaluation_errors.increment(panics);
+        self.regime.handles.publish(&tally, held, &mut work.published);
+        let panics = self.regime.policies.take_panics();
+        self.common.metrics.evaluation_errors.increment(panics);
     }
 }
 

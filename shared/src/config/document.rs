@@ -46,6 +46,31 @@ impl Document {
         Ok(Document { root, problems })
     }
 
+    /// Sets a key of every component of a type that does not have it: in `processors`, for
+    /// `type` and `type/name`.
+    pub fn set_default(&mut self, section: &str, type_name: &str, key: &str, value: &str) {
+        let mut root = (*self.root).clone();
+        let Some(Data::Map(components)) = root.get_mut(section).map(|node| &mut node.data) else {
+            return;
+        };
+        for component in components {
+            if component.key.split('/').next().map(str::trim) != Some(type_name) {
+                continue;
+            }
+            if component.value.is_null() {
+                component.value.data = Data::Map(Vec::new());
+            }
+            if let Data::Map(keys) = &mut component.value.data
+                && !keys.iter().any(|entry| entry.key == key)
+            {
+                let value = yaml::parse(value, 0).unwrap_or_else(|_| Node::new(Data::Null));
+                keys.push(Entry { key: key.to_owned(), place: Place::default(), value });
+            }
+        }
+        self.root = Arc::new(root);
+        self.problems.locate_in(Arc::clone(&self.root));
+    }
+
     /// Reads one text, as if it were the file `config.yaml`.
     ///
     /// # Errors

@@ -10,27 +10,25 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
-
 use super::command::{Failure, Loaded, TierCommand, WRONG_USAGE};
 use super::factory::Kind;
 use super::model::Model;
-use super::registry::Registry;
-use super::run::{Outcome, Running};
+use super::registry::{Gate, Registry};
 use super::runtime;
-use crate::clock;
-use crate::config::{Document, Problems, Process, print, units};
-use crate::telemetry::Identity;
+use super::serve::{Options, serve};
+use super::watch::{self, Watch};
+use crate::config::{Document, Problems, print, units};
 use crate::telemetry::metrics::Descriptor;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-/// Gates of the Collector that are accepted, so that a command line moves over. None changes
-/// anything here.
-const GATES: [&str; 9] = [
+/// Gates of the Collector that are accepted, so that a command line moves over. None of these
+/// changes anything here; those that do are in the [`Registry`].
+const GATES: [&str; 11] = [
     "confmap.enableMergeAppendOption",
     "pdata.useProtoPooling",
     "pkg.exporterhelper.queueBatchEnabled",
+    "processor.tailsamplingprocessor.metricstatcountbytessampled",
+    "processor.tailsamplingprocessor.metricstatcountspanssampled",
     "receiverhelper.newReceiverMetrics",
     "service.AllowNoPipelines",
     "service.partialReload",
@@ -70,10 +68,10 @@ struct Arguments {
     /// ready; for tests that use port 0
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
-    /// Accepted for the Collector's sake: its gates change nothing here
-    #[arg(long, value_name = "GATES", global = true, value_delimiter = ',')]
-    #[arg(allow_hyphen_values = true, value_parser = gate)]
-    feature_gates: Vec<String>,
+    /// How often the sources are read again; when they say something new, it is put in force as
+    /// after SIGHUP. 0s is never
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    watch_config: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +83,11 @@ struct Sources {
     /// Set one value on top of all sources: receivers.otlp.protocols.grpc.endpoint=0.0.0.0:4317
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     set: Vec<String>,
+    /// The Collector's gates. Those that are keys here set them where they are not written; the
+    /// others change nothing
+    #[arg(long, value_name = "GATES", global = true, value_delimiter = ',')]
+    #[arg(allow_hyphen_values = true)]
+    feature_gates: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -122,17 +125,6 @@ enum Mode {
 
 fn duration(text: &str) -> Result<Duration, String> {
     units::parse_duration(text).map_err(|error| error.to_string())
-}
-
-fn gate(text: &str) -> Result<String, String> {
-    let name = text.trim_start_matches(['-', '+']);
-    match GATES.contains(&name) {
-        true => Ok(name.to_owned()),
-        false => {
-            let valid = GATES.join(" ");
-            Err(format!("no such feature gate \"{name}\". valid gates: [{valid}]"))
-        }
-    }
 }
 
 /// Runs a binary until it is done or told to stop.
@@ -238,8 +230,38 @@ fn load(app: &App, sources: &Sources) -> Result<Document, Failure> {
         );
         return Err(Failure { code: WRONG_USAGE, text });
     }
-    Document::load(&sources.config, &sources.set, &Process)
-        .map_err(|problems| wrong(app, &problems))
+    let sources = sources.resolve(app)?;
+    sources.load().map_err(|problems| wrong(app, &problems))
+}
+
+impl Sources {
+    /// With the feature gates looked up.
+    fn resolve(&self, app: &App) -> Result<watch::Sources, Failure> {
+        let gates = app.registry.gates();
+        let known: Vec<&str> =
+            GATES.into_iter().chain(gates.iter().map(|gate| gate.name)).collect();
+        let name = |given: &str| given.trim_start_matches(['-', '+']).to_owned();
+        let stranger = |given: &&String| !known.contains(&name(given).as_str());
+        if let Some(given) = self.feature_gates.iter().find(stranger) {
+            let (name, valid) = (name(given), known.join(" "));
+            let text = format!("no such feature gate \"{name}\". valid gates: [{valid}]");
+            return Err(Failure { code: WRONG_USAGE, text: format!("error: {text}\n") });
+        }
+        let is_on = |gate: &&Gate| {
+            self.feature_gates.iter().any(|given| given.trim_start_matches('+') == gate.name)
+        };
+        Ok(watch::Sources {
+            configs: self.config.clone(),
+            sets: self.set.clone(),
+            gates: gates.iter().filter(is_on).copied().collect(),
+        })
+    }
+
+    /// Gates that were given and change nothing.
+    fn idle_gates(&self) -> Vec<String> {
+        let is_idle = |given: &&String| GATES.contains(&given.trim_start_matches(['-', '+']));
+        self.feature_gates.iter().filter(is_idle).cloned().collect()
+    }
 }
 
 fn read(app: &App, document: Document) -> Result<Model, Failure> {
@@ -333,9 +355,16 @@ fn components(app: &App) -> String {
 
 fn run(app: &App, arguments: &Arguments) -> Result<(), Failure> {
     let model = read(app, load(app, &arguments.sources)?)?;
+    let sources = arguments.sources.resolve(app)?;
     let failed = |text: String| Failure { code: 1, text: format!("{}: {text}\n", app.name) };
     let runtime = runtime::start().map_err(|error| failed(error.to_string()))?;
-    let outcome = runtime.block_on(serve(app, arguments, &model)).map_err(failed);
+    let options = Options {
+        shutdown_timeout: arguments.shutdown_timeout,
+        ports_file: arguments.ports_file.clone(),
+        idle_gates: arguments.sources.idle_gates(),
+    };
+    let watch = Watch::new(sources, arguments.watch_config, &model.root);
+    let outcome = runtime.block_on(serve(app, &model, watch, &options)).map_err(failed);
     // What did not stop in time must not keep the process.
     runtime.shutdown_background();
     match outcome?.is_clean() {
@@ -343,63 +372,4 @@ fn run(app: &App, arguments: &Arguments) -> Result<(), Failure> {
         // It was logged what was lost.
         false => Err(Failure { code: 1, text: String::new() }),
     }
-}
-
-/// Runs `model` until a signal comes.
-async fn serve(app: &App, arguments: &Arguments, model: &Model) -> Result<Outcome, String> {
-    let text = |error: std::io::Error| format!("cannot wait for signals: {error}");
-    let mut signals = Signals {
-        terminate: signal(SignalKind::terminate()).map_err(text)?,
-        interrupt: signal(SignalKind::interrupt()).map_err(text)?,
-    };
-    let identity = Identity {
-        name: app.name.to_owned(),
-        version: app.version.to_owned(),
-        instance: String::new(),
-    };
-    let running = Running::start(model, &identity, &app.descriptors)
-        .await
-        .map_err(|error| error.to_string())?;
-    for gate in &arguments.feature_gates {
-        info!(gate, "the feature gate changes nothing here");
-    }
-    if let Some(file) = &arguments.ports_file {
-        write_ports(&running, file)
-            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-    }
-    info!("everything is ready");
-
-    signals.next().await;
-    let deadline = clock::now() + arguments.shutdown_timeout;
-    tokio::select! {
-        outcome = running.stop(deadline) => Ok(outcome),
-        () = signals.next() => Err("a second signal came, what was held is lost".to_owned()),
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// Waits for the next request to stop.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => info!(signal = "SIGTERM", "received signal from os"),
-            _ = self.interrupt.recv() => info!(signal = "SIGINT", "received signal from os"),
-        }
-    }
-}
-
-/// Writes all bound addresses in one step, so that who waits for the file never sees half of it.
-fn write_ports(running: &Running, file: &std::path::Path) -> std::io::Result<()> {
-    let addresses: serde_json::Map<String, serde_json::Value> = running
-        .addresses()
-        .into_iter()
-        .map(|(path, bound)| (path, bound.iter().map(ToString::to_string).collect()))
-        .collect();
-    let unfinished = file.with_extension("tmp");
-    std::fs::write(&unfinished, serde_json::Value::from(addresses).to_string())?;
-    std::fs::rename(&unfinished, file)
 }

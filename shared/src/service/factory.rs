@@ -193,6 +193,9 @@ pub trait ProcessorConfig: Decode + Default + Send + Sync + 'static {
     const TYPE: &'static str;
     /// Older spellings of the type.
     const ALIASES: &'static [&'static str] = &[];
+    /// Keys that can change while it runs; its consumer then implements
+    /// [`reload`](crate::consumer::Consumer::reload).
+    const LIVE: &'static [&'static str] = &[];
     /// Signals it can process.
     const SIGNALS: &'static [Signal];
     /// Reports everything that is wrong. Does no I/O.
@@ -207,6 +210,9 @@ pub trait ConnectorConfig: Decode + Default + Send + Sync + 'static {
     const TYPE: &'static str;
     /// Older spellings of the type.
     const ALIASES: &'static [&'static str] = &[];
+    /// Keys that can change while it runs; its consumer then implements
+    /// [`reload`](crate::consumer::Consumer::reload).
+    const LIVE: &'static [&'static str] = &[];
     /// Pairs of signals: of the pipeline it ends and of the one it begins.
     const SIGNALS: &'static [(Signal, Signal)];
     /// Reports everything that is wrong. Does no I/O.

@@ -124,6 +124,14 @@ impl Graph {
         Ok(())
     }
 
+    /// Gives the instances of a processor or connector new settings.
+    pub(super) fn reload(&self, kind: Kind, id: &ComponentId, section: &Section) {
+        let Some(settings) = section.settings() else { return };
+        for component in self.inner.iter().filter(|of| of.kind == kind && of.id == *id) {
+            component.next.reload(settings);
+        }
+    }
+
     /// Where its components listen.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (Kind, &ComponentId, Vec<SocketAddr>)> {
         let receivers =

@@ -148,3 +148,23 @@ async fn a_component_that_does_not_stop_is_left_behind() {
     assert!(clock::now() - before < Duration::from_secs(6), "half of the time, and a grace");
     assert_eq!(events().len(), 9, "all the others were stopped");
 }
+
+#[tokio::test]
+async fn every_instance_of_a_component_takes_new_settings() {
+    let model = model(JOINED);
+    let graph = start(&model).await.unwrap();
+    events();
+    let other = self::model(&JOINED.replace("batch: ,", "batch: {limit: 7},"));
+    let id = ComponentId::parse("batch").unwrap();
+    graph.reload(Kind::Processor, &id, section(&other, Kind::Processor, &id));
+    let mut told = events();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "limit Some(7) batch (metrics)",
+            "limit Some(7) batch (traces)",
+            "limit Some(7) batch (traces)"
+        ]
+    );
+}

@@ -3,8 +3,8 @@
 //! In reading order: [`factory`] says what a component must be able to do, [`commons`] what those
 //! of a process share; [`registry`] lists those that a binary knows; [`model`] reads a
 //! configuration into components and pipelines; `graph` builds them; [`run`] starts and stops the
-//! whole; [`cli`] is the command line,
-//! [`command`] what a tier adds to it.
+//! whole, `reload` changes it; [`cli`] is the command line, [`command`] what a tier adds to it, and
+//! `serve` runs a process that `watch`es its configuration.
 
 pub mod commons;
 pub mod factory;
@@ -15,11 +15,14 @@ mod pipelines;
 mod topology;
 
 mod graph;
+mod reload;
 pub mod run;
 pub mod runtime;
 
 pub mod cli;
 pub mod command;
+mod serve;
+mod watch;
 
 #[cfg(test)]
 mod testing;
@@ -31,5 +34,7 @@ pub use factory::{
     Kind, Losses, Outputs, ProcessorConfig, Receiver, ReceiverConfig,
 };
 pub use model::Model;
-pub use registry::Registry;
+pub use registry::{Gate, Registry};
+pub use reload::Reloaded;
 pub use run::{Outcome, Running};
+pub use serve::DESCRIPTORS;

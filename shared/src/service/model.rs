@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::factory::{ComponentId, Kind};
 use super::pipelines::{self, Service};
@@ -15,6 +16,8 @@ use crate::wire::Signal;
 
 /// A configuration that makes sense.
 pub struct Model {
+    /// As it was read.
+    pub root: Arc<Node>,
     /// Sections of all configured components, also of those that no pipeline uses.
     pub components: BTreeMap<(Kind, ComponentId), Section>,
     /// The extensions to start, in order.
@@ -75,6 +78,20 @@ impl fmt::Display for PipelineId {
 }
 
 impl Model {
+    /// Whether a pipeline or the process uses a component.
+    pub fn uses(&self, kind: Kind, id: &ComponentId) -> bool {
+        let in_pipelines = |ids: fn(&Pipeline) -> &Vec<ComponentId>| {
+            self.pipelines.iter().any(|pipeline| ids(pipeline).contains(id))
+        };
+        match kind {
+            Kind::Receiver => in_pipelines(|pipeline| &pipeline.receivers),
+            Kind::Processor => in_pipelines(|pipeline| &pipeline.processors),
+            Kind::Exporter => in_pipelines(|pipeline| &pipeline.exporters),
+            Kind::Connector => self.links.iter().any(|link| link.connector == *id),
+            Kind::Extension => self.extensions.contains(id),
+        }
+    }
+
     /// Reads `document`.
     ///
     /// # Errors
@@ -105,6 +122,7 @@ impl Model {
         let sections =
             components.0.into_iter().filter_map(|(key, known)| Some((key, known.section?)));
         Ok(Model {
+            root,
             components: sections.collect(),
             extensions: service.extensions,
             pipelines: service.pipelines,

@@ -52,6 +52,10 @@ trait AnySection: Any + Send + Sync {
     async fn extension(&self, _: &ComponentId) -> Result<Box<dyn Extension>, BuildError> {
         unreachable!("only asked of extensions")
     }
+    /// The settings, and which of them can change while the component runs.
+    fn live(&self) -> Option<(&dyn Any, &'static [&'static str])> {
+        None
+    }
 }
 
 impl Section {
@@ -86,6 +90,16 @@ impl Section {
     ) -> Result<Box<dyn Extension>, BuildError> {
         self.0.extension(id).await
     }
+
+    /// Whether a key of the section can change while its component runs.
+    pub(super) fn is_live(&self, key: &str) -> bool {
+        self.0.live().is_some_and(|(_, keys)| keys.contains(&key))
+    }
+
+    /// The settings, of the type that the component was built from.
+    pub(super) fn settings(&self) -> Option<&dyn Any> {
+        self.0.live().map(|(settings, _)| settings)
+    }
 }
 
 struct Of<C, const KIND: u8>(C);
@@ -104,6 +118,9 @@ impl<C: ProcessorConfig> AnySection for Of<C, 1> {
     fn processor(&self, ctx: &Context, next: Next) -> Result<Next, BuildError> {
         self.0.build(ctx, next)
     }
+    fn live(&self) -> Option<(&dyn Any, &'static [&'static str])> {
+        Some((&self.0, C::LIVE))
+    }
 }
 impl<C: ExporterConfig> AnySection for Of<C, 2> {
     fn exporter(&self, ctx: &Context) -> Result<Next, BuildError> {
@@ -113,6 +130,9 @@ impl<C: ExporterConfig> AnySection for Of<C, 2> {
 impl<C: ConnectorConfig> AnySection for Of<C, 3> {
     fn connector(&self, ctx: &Context, next: Next) -> Result<Next, BuildError> {
         self.0.build(ctx, next)
+    }
+    fn live(&self) -> Option<(&dyn Any, &'static [&'static str])> {
+        Some((&self.0, C::LIVE))
     }
 }
 #[async_trait]
@@ -166,6 +186,22 @@ fn decode<C: Decode + Default>(
 pub struct Registry {
     factories: Vec<Factory>,
     elsewhere: Vec<(Kind, &'static str, &'static str)>,
+    gates: Vec<Gate>,
+}
+
+/// A feature gate of the Collector that is a key here.
+#[derive(Debug, Clone, Copy)]
+pub struct Gate {
+    /// Its name.
+    pub name: &'static str,
+    /// Where the key is: the kind of component,
+    pub kind: Kind,
+    /// its type,
+    pub type_name: &'static str,
+    /// and the key.
+    pub key: &'static str,
+    /// What the gate sets it to where it is not written.
+    pub value: &'static str,
 }
 
 /// A method of [`Registry`] that adds a component type of one kind.
@@ -217,6 +253,18 @@ impl Registry {
     pub fn elsewhere(mut self, kind: Kind, type_name: &'static str, tier: &'static str) -> Self {
         self.elsewhere.push((kind, type_name, tier));
         self
+    }
+
+    /// Adds a feature gate.
+    #[must_use]
+    pub fn gate(mut self, gate: Gate) -> Self {
+        self.gates.push(gate);
+        self
+    }
+
+    /// All feature gates.
+    pub fn gates(&self) -> &[Gate] {
+        &self.gates
     }
 
     /// The component type of this kind and name, also by an older spelling.

@@ -12,9 +12,10 @@ use super::commons::Commons;
 use super::factory::{BuildError, ComponentId, Extension, Kind, Losses};
 use super::graph::{Built, Graph, Stopped, Surroundings};
 use super::model::Model;
+use super::reload::{self, Reloaded};
 use super::runtime;
 use crate::clock;
-use crate::config::Process;
+use crate::config::{Node, Process};
 use crate::telemetry::metrics::Descriptor;
 use crate::telemetry::{self, Identity, Telemetry};
 
@@ -27,6 +28,8 @@ pub struct Running {
     graph: Graph,
     losses: Arc<Losses>,
     telemetry: Telemetry,
+    /// The configuration that is in force.
+    root: Arc<Node>,
 }
 
 /// How a process ended.
@@ -68,6 +71,7 @@ impl Running {
             graph: Graph::default(),
             losses: Arc::new(Losses::default()),
             telemetry,
+            root: Arc::clone(&model.root),
         };
         match running.start_components(model).await {
             Ok(()) => Ok(running),
@@ -136,6 +140,22 @@ impl Running {
                 Some(_) => {}
             }
         }
+    }
+
+    /// Changes to another configuration, if all that differs can change while the process runs.
+    pub fn reload(&mut self, model: &Model) -> Reloaded {
+        let changes = match reload::compare(&self.root, model) {
+            Ok(changes) => changes,
+            Err(paths) => return Reloaded::NeedsRestart(paths),
+        };
+        self.root = Arc::clone(&model.root);
+        if changes.is_empty() {
+            return Reloaded::Unchanged;
+        }
+        for (kind, id) in changes.components() {
+            self.graph.reload(kind, id, &model.components[&(kind, id.clone())]);
+        }
+        Reloaded::Applied(changes.paths)
     }
 
     /// Where its components listen, with the ports that were really bound, by key path:

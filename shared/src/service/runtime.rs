@@ -4,7 +4,8 @@ use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Threads for what must block: reading a few files. Nothing on the data path does.
+/// Threads for what must block: files. Of the data path only the `file` exporter needs them,
+/// one for each file at a time.
 const MAX_BLOCKING_THREADS: usize = 16;
 
 /// CPUs that this process may use: its affinity and its control group's quota (v1 or v2), rounded

@@ -1,5 +1,6 @@
 //! Components for tests that note what happens to them.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,6 +103,11 @@ impl Consumer for Noting {
         }
     }
 
+    fn reload(&self, section: &dyn Any) {
+        let section = section.downcast_ref::<ProcessorSection>().unwrap();
+        note(&format!("limit {:?}", section.limit), &self.ctx);
+    }
+
     async fn shutdown(&self, _deadline: Instant) {
         note("stop", &self.ctx);
         tokio::time::sleep(self.linger).await;
@@ -152,6 +158,7 @@ macro_rules! consumer {
         impl $config for $section {
             const TYPE: &'static str = $type;
             const ALIASES: &'static [&'static str] = $aliases;
+            const LIVE: &'static [&'static str] = &["limit", "endpoint"];
             const SIGNALS: &'static [$signal] = $signals;
 
             fn validate(&self, at: &Path<'_>, problems: &mut Problems) {

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span as ProtoSpan};
 use proptest::prelude::*;
@@ -23,32 +25,40 @@ fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, any_value::Value::StringValue(value.to_owned()))
 }
 
+fn regex(text: &str) -> Regex {
+    Regex::new(text).unwrap()
+}
+
+static MEMBER: LazyLock<Regex> = LazyLock::new(|| {
+    let key = "[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13}";
+    regex(&format!(r"^({key})=([ -+\--<>-~]{{0,255}}[!-+\--<>-~])$"))
+});
+static OTEL: LazyLock<Regex> = LazyLock::new(|| {
+    let field = "[a-z][a-z0-9]*:[a-zA-Z0-9._-]*";
+    regex(&format!("^{field}(;{field})*$"))
+});
+static TH: LazyLock<Regex> = LazyLock::new(|| regex("^[0-9a-fA-F]{1,14}$"));
+static RV: LazyLock<Regex> = LazyLock::new(|| regex("^[0-9a-fA-F]{14}$"));
+
 /// What the trace state should become, by the grammar as the specifications write it. Nothing when
 /// it cannot be read.
 fn raised(trace_state: &str, threshold: u64) -> Option<String> {
-    let member = Regex::new(
-        r"^([a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})=([ -+\--<>-~]{0,255}[!-+\--<>-~])$",
-    )
-    .unwrap();
-    let otel = Regex::new(r"^[a-z][a-z0-9]*:[a-zA-Z0-9._-]*(;[a-z][a-z0-9]*:[a-zA-Z0-9._-]*)*$");
-    let (otel, th) = (otel.unwrap(), Regex::new("^[0-9a-fA-F]{1,14}$").unwrap());
-    let rv = Regex::new("^[0-9a-fA-F]{14}$").unwrap();
     let (mut ot, mut others) = (String::new(), String::new());
     for piece in trace_state.split(',').map(|piece| piece.trim_matches([' ', '\t'])) {
         if piece.is_empty() {
             continue;
         }
-        let parts = member.captures(piece)?;
+        let parts = MEMBER.captures(piece)?;
         let [key, value] = [1, 2].map(|group| parts.get(group).unwrap().as_str());
         match key {
             "ot" => value.clone_into(&mut ot),
             _ => others.extend([",", piece]),
         }
-        let is_valid = ot.is_empty() || otel.is_match(&ot);
+        let is_valid = ot.is_empty() || OTEL.is_match(&ot);
         let fields = || ot.split(';').filter_map(|field| field.split_once(':'));
         let fits = fields().all(|(key, value)| match key {
-            "th" => th.is_match(value),
-            "rv" => rv.is_match(value),
+            "th" => TH.is_match(value),
+            "rv" => RV.is_match(value),
             _ => true,
         });
         if !is_valid || !fits {

@@ -145,6 +145,33 @@ fn late_spans_say_who_kept_their_trace_and_that_it_was_remembered() {
 }
 
 #[test]
+fn changed_waits_hold_for_traces_that_wait_already() {
+    let second = Duration::from_secs(1);
+    let waits = |root: u32, idle: u32, decision_wait: Duration| Settings {
+        wait_after_root: Some(root * second),
+        wait_after_idle: Some(idle * second),
+        decision_wait,
+        ..settings()
+    };
+    let mut bench = Bench::new(ALL, waits(6, 7, WAIT));
+    let change = |bench: &mut Bench, settings: Settings| {
+        bench.shard.change(Arc::new(policies(&[ALL])), settings);
+    };
+    let root = TestSpan { root: true, ..TestSpan::new(1, 1) };
+    bench.admit(&[root, TestSpan::new(2, 2), TestSpan::new(3, 3)]);
+    bench.pass(second);
+    change(&mut bench, waits(2, 3, WAIT));
+    bench.admit(&[TestSpan::new(3, 4)]);
+    assert!(bench.forwarded().is_empty());
+    bench.pass(second + Duration::from_millis(20));
+    assert_eq!(bench.forwarded(), [1], "two seconds after its root");
+    bench.pass(second);
+    assert_eq!(bench.forwarded(), [2], "three seconds after its last span");
+    change(&mut bench, waits(2, 3, 2 * second));
+    assert_eq!(bench.forwarded(), [3, 4], "the wait of all is over");
+}
+
+#[test]
 fn without_a_cache_a_late_span_begins_a_trace() {
     let off = Settings { sampled_cache: 0, not_sampled_cache: 0, ..settings() };
     let mut bench = Bench::new(ERRORS, off);

@@ -85,7 +85,7 @@ struct Courier {
 impl Courier {
     /// Hands a batch to the next component, as often as it takes, until a stop's deadline.
     async fn deliver(self, mut batch: Batch) {
-        let forwarded = &self.common.handles.metrics.forwarded_spans;
+        let forwarded = &self.common.metrics.forwarded_spans;
         let mut backoff = FIRST_BACKOFF;
         loop {
             let spans = batch.items();
@@ -124,7 +124,7 @@ impl Courier {
 
     fn lose_rejected(&self, rejected: &Rejected) {
         let spans = rejected.batch.items();
-        self.common.handles.lost_rejected.spans.increment(spans as u64);
+        self.common.lost_rejected.spans.increment(spans as u64);
         self.common.losses.add(spans);
         if let Some(suppressed) = self.common.thin.pass(clock::now()) {
             let (processor, reason) = (&self.common.id, &rejected.reason);
@@ -134,7 +134,7 @@ impl Courier {
 
     fn lose_at_shutdown(&self, batch: &Batch) {
         let spans = batch.items();
-        self.common.handles.lost_shutdown.spans.increment(spans as u64);
+        self.common.lost_shutdown.spans.increment(spans as u64);
         self.common.losses.add(spans);
         if let Some(suppressed) = self.common.thin.pass(clock::now()) {
             let processor = &self.common.id;
