@@ -1,5 +1,6 @@
 //! `backend`: the stateful tier. Keeps whole traces until they can be judged, and exports.
 
+mod commands;
 mod components;
 mod identity;
 mod prometheus;
@@ -22,6 +23,6 @@ fn main() -> ExitCode {
         about: env!("CARGO_PKG_DESCRIPTION"),
         registry: components::registry(),
         descriptors: components::descriptors(),
-        commands: Vec::new(),
+        commands: commands::all(),
     })
 }

@@ -146,6 +146,11 @@ impl Policies {
         applied.chain(rehearsed).map(|(id, standing)| (&**self.names.get(id), standing))
     }
 
+    /// The policies in the order in which they vote, each with its name's number.
+    pub(super) fn branches(&self) -> impl Iterator<Item = &Branch> {
+        self.rules.iter().chain(&self.rehearsed)
+    }
+
     /// The names of these policies, and of those that were in force before.
     pub(super) fn names(&self) -> &Names {
         &self.names
@@ -264,7 +269,7 @@ impl Policies {
                 if let Some(vote) = ask(branch, trace, now, tally)
                     && would_change(vote.decision, poll.verdict.decision)
                 {
-                    tally.alone.add(trace);
+                    tally.alone.add(&trace.summary);
                 }
             }
             lap(tally);
@@ -272,7 +277,7 @@ impl Policies {
         for (trace, poll) in traces.iter().zip(&polls) {
             if let (Decision::Sampled, Keepers::Only(index)) = (poll.verdict.decision, poll.keepers)
             {
-                applied[index as usize].alone.add(trace);
+                applied[index as usize].alone.add(&trace.summary);
             }
         }
         polls.into_iter().map(|poll| poll.verdict).collect()
@@ -343,7 +348,7 @@ fn ask(branch: &Branch, trace: &Trace, now: Instant, tally: &mut PolicyTally) ->
         tally.errors += 1;
         return None;
     };
-    tally.votes[vote.decision as usize].add(trace);
+    tally.votes[vote.decision as usize].add(&trace.summary);
     Some(vote)
 }
 

@@ -7,7 +7,8 @@
 //! [`former`]), the decisions that are remembered ([`decision_cache`], [`fingerprints`]) and what is on its way out
 //! ([`outgoing`], [`inscription`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
 //!
-//! [`inspection`] tells operators what a shard knows about a trace.
+//! [`inspection`] tells operators what a shard knows about a trace. A [`replay`] drives a shard with
+//! recorded requests, and compares two by their [`journal`]s.
 //!
 //! There is a shard for each worker thread. A trace's shard comes from its id by a hash with a
 //! secret seed, so it has nothing to do with the ring that sent the trace here.
@@ -38,9 +39,12 @@ mod outgoing;
 mod tally;
 
 mod inspection;
+mod journal;
 mod metrics;
 mod regime;
 mod shard_task;
+
+mod replay;
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,6 +63,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(crate) use config::{RECORD_POLICY_GATE, TailSamplingConfig, USE_TRACESTATE_GATE};
 pub(crate) use metrics::DESCRIPTORS;
+pub(crate) use replay::{Decided, Format, Replay};
 
 use inspection::Inspector;
 use metrics::{LostMetrics, Metrics};

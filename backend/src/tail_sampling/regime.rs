@@ -51,7 +51,7 @@ impl Regime {
 }
 
 /// A shard's share of the settings.
-fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
+pub(super) fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
     let wait = |wait: Duration| Some(wait).filter(|wait| !wait.is_zero());
     let max_bytes = config.max_buffer_bytes.unwrap_or_else(default_max_bytes);
     let cache = &config.decision_cache;
@@ -83,7 +83,7 @@ fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
 }
 
 /// Half of the memory that the process may use.
-fn default_max_bytes() -> usize {
+pub(super) fn default_max_bytes() -> usize {
     let limits = [cgroup::memory_limit(), process::machine_memory()];
     let memory = limits.into_iter().flatten().min().unwrap_or(1 << 30);
     usize::try_from(memory / 2).unwrap_or(usize::MAX)

@@ -22,6 +22,7 @@ use super::decision_cache::{DecisionCache, Remembered};
 use super::evaluate::Policies;
 use super::former::Former;
 use super::inscription::Inscription;
+use super::journal::{Journal, Judged};
 use super::outgoing::{Outgoing, RequestSize, Written};
 use super::sealing::Compression;
 use super::segments::RunId;
@@ -93,6 +94,8 @@ pub(super) struct Shard {
     outgoing: Outgoing,
     closing: bool,
     tally: Tally,
+    /// Only in a replay.
+    journal: Option<Journal>,
 }
 
 /// Why the spans of a judged trace are let go.
@@ -143,6 +146,7 @@ impl Shard {
             condemned: Vec::new(),
             outgoing: Outgoing::new(settings.inscription),
             closing: false,
+            journal: None,
             tally: Tally { policies: policies.tallies(), ..Tally::default() },
             generation: 0,
             released: 0,
@@ -186,6 +190,17 @@ impl Shard {
         let Written { request, spans, unreadable_trace_states } = written;
         self.tally.unreadable_trace_states += unreadable_trace_states;
         Some(Batch::empty(Signal::Traces).part(request.into(), spans))
+    }
+
+    /// From now on it is noted what is decided about each trace. Then [`Shard::judge`] is to be
+    /// asked for one trace at a time.
+    pub(super) fn keep_journal(&mut self) {
+        self.journal = Some(Journal::default());
+    }
+
+    /// What was decided since this was last asked.
+    pub(super) fn take_judged(&mut self) -> Vec<Judged> {
+        self.journal.as_mut().map(Journal::take).unwrap_or_default()
     }
 
     /// From now on every trace is due.

@@ -25,12 +25,12 @@ mod delivery;
 use delivery::Delivery;
 
 /// How often due traces are looked for, and how much later than its deadline a trace is judged.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 /// Ticks between two looks for memory to give back.
-const TICKS_TO_TRIM: u32 = 20;
+pub(super) const TICKS_TO_TRIM: u32 = 20;
 /// Traces judged before spans are taken in and other tasks get their turn: a fraction of a
 /// millisecond.
-const SLICE: usize = 256;
+pub(super) const SLICE: usize = 256;
 /// Bytes of the buffer sealed before other tasks get their turn.
 const UPKEEP_SLICE: usize = 128 << 10;
 /// The same after a batch came in, for each of its bytes: so sealing keeps pace.

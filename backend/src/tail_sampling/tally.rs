@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::deadlines::Cause;
-use super::trace::Trace;
+use super::trace::Summary;
 
 /// What happened in a shard since its tally was last taken.
 #[derive(Debug, Default)]
@@ -44,6 +44,13 @@ pub(super) struct Tally {
     pub(super) policies: Vec<PolicyTally>,
 }
 
+impl Tally {
+    /// Traces that were too large to be kept.
+    pub(super) fn too_large(&self) -> u64 {
+        self.causes[Cause::TooLarge as usize]
+    }
+}
+
 /// What a policy did since this was last looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct PolicyTally {
@@ -71,10 +78,10 @@ pub(super) struct Amount {
 
 impl Amount {
     /// Adds a trace.
-    pub(super) fn add(&mut self, trace: &Trace) {
+    pub(super) fn add(&mut self, trace: &Summary) {
         self.traces += 1;
-        self.spans += u64::from(trace.summary.spans);
-        self.bytes += trace.summary.bytes;
+        self.spans += u64::from(trace.spans);
+        self.bytes += trace.bytes;
     }
 }
 

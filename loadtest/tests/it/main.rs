@@ -17,6 +17,7 @@ mod flood;
 mod intake;
 mod kubernetes;
 mod membership;
+mod replaying;
 mod resolvers;
 mod routing;
 mod scenarios;

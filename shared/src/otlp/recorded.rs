@@ -3,6 +3,7 @@
 //! ```text
 //! JSON, plain     │ {"resourceSpans":…} \n │ {"resourceSpans":…} \n │ …
 //! all others      │ length │ message │ length │ message │ …      length: 4 bytes, big endian
+//! read, too       │ message                                      protobuf
 //! ```
 //! A message is the request as protobuf or as JSON; with the Collector's `compression: zstd` it is
 //! a zstd frame of either. Around the whole file there may be gzip or zstd too. A

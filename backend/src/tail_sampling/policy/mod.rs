@@ -71,6 +71,7 @@ pub(super) use marks::{Marks, Place, Seen};
 pub(super) use notes::Notes;
 pub(super) use registry::NamedPolicy;
 pub(super) use sight::{KeyId, Keys, Sight};
+pub(super) use terms::Seconds;
 pub(super) use terms::{Compat, Terms};
 pub(super) use vote::{Ballot, Decision, Failed, Names, RuleId, Threshold, Vote};
 

@@ -72,6 +72,9 @@ impl Shard {
             }
             due.push(trace);
         }
+        if let Some(journal) = &mut self.journal {
+            journal.note_ballots(&self.policies, &due, now);
+        }
         let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
         for (trace, verdict) in due.into_iter().zip(verdicts) {
             self.released -= usize::from(trace.outcome.is_some());
@@ -165,6 +168,9 @@ impl Shard {
 
     fn note_decision(&mut self, trace: &Trace, verdict: Verdict, now: Instant) {
         self.tally.removal_ages.note(now.saturating_duration_since(trace.arrived));
+        if let Some(journal) = &mut self.journal {
+            journal.note_verdict(trace, verdict);
+        }
         if trace.summary.trace_id != [0; 16] {
             self.decided.note(&trace.summary.trace_id, verdict, now);
         }

@@ -37,6 +37,8 @@ pub struct Recorded {
 enum Layout {
     Lines,
     Lengths,
+    /// The file is one message.
+    One,
 }
 
 /// Why recorded requests cannot be read.
@@ -86,8 +88,11 @@ impl Recorded {
         };
         let (head, input) = peek(input)?;
         // As lengths these would be above what is read.
-        let layout = match head.first() {
-            Some(b'{' | b' ' | b'\t' | b'\r' | b'\n') => Layout::Lines,
+        let layout = match head[..] {
+            // A request's first tag, which is a line feed too, and a length: of 128 bytes or more
+            // it is no character, and of fewer hardly one of these.
+            [b'\n', next, ..] if next != b'{' && !next.is_ascii_whitespace() => Layout::One,
+            [b'{' | b' ' | b'\t' | b'\r' | b'\n', ..] => Layout::Lines,
             _ => Layout::Lengths,
         };
         Ok(Self {
@@ -112,6 +117,7 @@ impl Recorded {
             let found = match self.layout {
                 Layout::Lines => self.read_line()?,
                 Layout::Lengths => self.read_length_and_message()?,
+                Layout::One => self.read_whole()?,
             };
             if !found {
                 return Ok(None);
@@ -165,6 +171,20 @@ impl Recorded {
             }
             self.is_whole = is_whole;
             return Ok(true);
+        }
+    }
+
+    /// Reads all there is, once.
+    fn read_whole(&mut self) -> Result<bool, RecordedError> {
+        self.message.clear();
+        self.input.by_ref().take(MAX_MESSAGE_BYTES as u64 + 1).read_to_end(&mut self.message)?;
+        if self.message.is_empty() {
+            return Ok(false);
+        }
+        self.messages += 1;
+        match self.message.len() > MAX_MESSAGE_BYTES {
+            true => Err(self.too_large(self.message.len())),
+            false => Ok(true),
         }
     }
 

@@ -154,3 +154,16 @@ fn the_form_follows_from_the_name() {
     assert_eq!(form("a.otlp.gz"), (Format::Proto, Packing::Whole(Compression::Gzip)));
     assert_eq!(form("a.jsonl.zst"), (Format::Json, Packing::Whole(Compression::Zstd)));
 }
+
+#[test]
+fn a_file_may_be_one_request_and_nothing_else() {
+    for name in [&b"a"[..], &[b'x'; 200]] {
+        let batch = span(name);
+        assert_eq!(read(batch.bytes().to_vec(), Signal::Traces), (vec![batch.clone()], None));
+        let mut packed = batch.bytes().to_vec();
+        packed = compress(Compression::Gzip, &packed).unwrap();
+        assert_eq!(read(packed, Signal::Traces), (vec![batch], None));
+    }
+    let text = b"\n\n{\"resourceSpans\":[]}\n".to_vec();
+    assert_eq!(read(text, Signal::Traces).0.len(), 1, "blank lines are no request");
+}
