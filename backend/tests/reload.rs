@@ -16,6 +16,8 @@ use shared::service::Commons;
 use shared::transport::grpc::client::GrpcClient;
 use shared::wire::{ResourceEntry, ScopeEntry, Span, Writer, resources};
 use shared::{Batch, Signal};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// Longer than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -81,14 +83,28 @@ impl Backend {
         self.until(text, logged).await;
     }
 
-    /// Sends traces of one span, each with a number.
-    async fn send(&self, numbers: std::ops::Range<u8>) {
+    fn address(&self, component: &str) -> String {
         let ports = std::fs::read_to_string(self.path("ports")).unwrap();
         let ports: serde_json::Value = serde_json::from_str(&ports).unwrap();
+        ports[component][0].as_str().unwrap().to_owned()
+    }
+
+    /// What the port of the metrics answers, head and all.
+    async fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address("service::telemetry")).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Sends traces of one span, each with a number.
+    async fn send(&self, numbers: std::ops::Range<u8>) {
         let tls = ClientTlsConfig { insecure: true, ..ClientTlsConfig::default() };
         let config = GrpcClientConfig { tls, ..GrpcClientConfig::default() };
-        let endpoint = ports["receivers::otlp"][0].as_str().unwrap();
-        let client = GrpcClient::new(&config, endpoint, &Commons::default()).unwrap();
+        let endpoint = self.address("receivers::otlp");
+        let client = GrpcClient::new(&config, &endpoint, &Commons::default()).unwrap();
         let mut writer = Writer::new();
         writer.message(1, |entry| {
             entry.message(2, |scope| {
@@ -126,7 +142,8 @@ receivers: {{otlp: {{protocols: {{grpc: {{endpoint: 127.0.0.1:0}}}}}}}}
 processors: {{tail_sampling: {{decision_wait: {wait}, policies: [{policy}]}}}}
 exporters: {{file: {{path: spans.otlp, format: proto, flush_interval: 50ms}}}}
 service:
-  telemetry: {{metrics: {{level: none}}}}
+  telemetry:
+    metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: 0}}}}}}}}]}}
   pipelines: {{traces: {{receivers: [otlp], processors: [tail_sampling], exporters: [file]}}}}
 "
     );
@@ -142,6 +159,12 @@ async fn buffered_traces_are_judged_by_the_policies_that_sighup_brings() {
     backend.signal(UnixSignal::SIGHUP);
     backend.until_logged("the new configuration was not put in force, nothing changed").await;
     backend.until_logged("processors::tail_sampling::policies::0::type").await;
+
+    let told = backend.get("/api/config/reload").await;
+    assert!(told.contains("\"outcome\": \"invalid\"") && told.contains("always_simple"), "{told}");
+    let page = backend.get("/metrics").await;
+    assert!(page.contains("otelcol_config_reloads{outcome=\"invalid\"} 1"), "{page}");
+    assert!(page.contains("otelcol_config_last_reload_successful 0"), "{page}");
 
     configure(backend.directory.path(), "100ms, num_traces: 0", ALL);
     backend.signal(UnixSignal::SIGHUP);

@@ -40,7 +40,8 @@ impl Regime {
         tier: &TierSize,
         names: &mut Names,
     ) -> Self {
-        let terms = Terms::new(config.compat, tier.clone());
+        let use_tracestate = config.use_tracestate;
+        let terms = Terms { use_tracestate, ..Terms::new(config.compat, tier.clone()) };
         let policies = Arc::new(Policies::build(config, &terms, names));
         let standings =
             policies.standings().map(|(policy, standing)| (names.label(policy), standing));

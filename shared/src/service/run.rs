@@ -16,6 +16,7 @@ use super::reload::{self, Reloaded};
 use super::runtime;
 use crate::clock;
 use crate::config::{Node, Process};
+use crate::telemetry::admin::Admin;
 use crate::telemetry::metrics::Descriptor;
 use crate::telemetry::{self, Identity, Telemetry};
 
@@ -140,6 +141,11 @@ impl Running {
                 Some(_) => {}
             }
         }
+    }
+
+    /// Who answers operators.
+    pub(super) fn admin(&self) -> &Admin {
+        self.telemetry.admin()
     }
 
     /// Changes to another configuration, if all that differs can change while the process runs.

@@ -1,8 +1,11 @@
 //! A process from its start to its end: signals, and new configurations.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -15,6 +18,7 @@ use crate::clock;
 use crate::config::{Document, Problems};
 use crate::metric_set;
 use crate::telemetry::Identity;
+use crate::telemetry::admin::{Answers, NoAnswer};
 use crate::telemetry::metrics::Descriptor;
 
 /// What is counted here.
@@ -68,7 +72,7 @@ pub(super) async fn serve(
         write_ports(&running, file)
             .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
-    let reloads = Reloads::new();
+    let reloads = Reloads::new(&running);
     info!("everything is ready");
 
     loop {
@@ -137,10 +141,33 @@ struct Reloads {
     needs_restart: ReloadMetrics,
     invalid: ReloadMetrics,
     last: LastReload,
+    story: Arc<Story>,
+    /// Answers operators for as long as it is held.
+    _answers: Arc<dyn Answers>,
+}
+
+/// What became of the last new configuration, for operators.
+#[derive(Default)]
+struct Story(Mutex<Option<Value>>);
+
+#[async_trait]
+impl Answers for Story {
+    async fn answer(&self, about: &str) -> Result<Value, NoAnswer> {
+        match about {
+            "reload" => {
+                let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(last.clone().unwrap_or_else(|| json!({"outcome": "none"})))
+            }
+            _ => Err(NoAnswer::Malformed("only \"reload\" can be asked for".into())),
+        }
+    }
 }
 
 impl Reloads {
-    fn new() -> Self {
+    fn new(running: &Running) -> Self {
+        let story = Arc::<Story>::default();
+        let answers: Arc<dyn Answers> = Arc::<Story>::clone(&story);
+        running.admin().add("/api/config", &answers);
         let of = |outcome| ReloadMetrics::new(&[("outcome", outcome)]);
         let last = LastReload::new(&[]);
         last.successful.set(1.0);
@@ -150,6 +177,8 @@ impl Reloads {
             needs_restart: of("restart"),
             invalid: of("invalid"),
             last,
+            story,
+            _answers: answers,
         }
     }
 
@@ -161,35 +190,38 @@ impl Reloads {
                 for problem in problems.errors() {
                     error!(%problem, "the new configuration is wrong");
                 }
-                let problems = problems.errors().len();
+                let told: Vec<String> = problems.errors().iter().map(ToString::to_string).collect();
+                let problems = told.len();
                 error!(problems, "the new configuration was not put in force, nothing changed");
-                self.note(&self.invalid, 0.0);
+                self.note(&self.invalid, 0.0, json!({"outcome": "invalid", "problems": told}));
                 return;
             }
         };
         match running.reload(&model) {
             Reloaded::Unchanged => {
                 info!("the configuration says what is in force already");
-                self.note(&self.unchanged, 1.0);
+                self.note(&self.unchanged, 1.0, json!({"outcome": "unchanged"}));
             }
             Reloaded::Applied(paths) => {
                 for warning in &model.warnings {
                     warn!("{warning}");
                 }
                 info!(changed = paths.join(" "), "the new configuration is in force");
-                self.note(&self.applied, 1.0);
+                self.note(&self.applied, 1.0, json!({"outcome": "applied", "changed": paths}));
             }
             Reloaded::NeedsRestart(paths) => {
-                for path in paths {
+                for path in &paths {
                     warn!(path, "cannot change while the process runs");
                 }
                 warn!("the new configuration needs a restart, nothing changed");
-                self.note(&self.needs_restart, 0.0);
+                self.note(&self.needs_restart, 0.0, json!({"outcome": "restart", "fixed": paths}));
             }
         }
     }
 
-    fn note(&self, outcome: &ReloadMetrics, successful: f64) {
+    fn note(&self, outcome: &ReloadMetrics, successful: f64, mut told: Value) {
+        told["at"] = clock::rfc3339(clock::unix_ns()).into();
+        *self.story.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         outcome.reloads.increment(1);
         self.last.successful.set(successful);
     }
@@ -197,12 +229,12 @@ impl Reloads {
 
 /// Writes all bound addresses in one step, so that who waits for the file never sees half of it.
 fn write_ports(running: &Running, file: &Path) -> std::io::Result<()> {
-    let addresses: serde_json::Map<String, serde_json::Value> = running
+    let addresses: serde_json::Map<String, Value> = running
         .addresses()
         .into_iter()
         .map(|(path, bound)| (path, bound.iter().map(ToString::to_string).collect()))
         .collect();
     let unfinished = file.with_extension("tmp");
-    std::fs::write(&unfinished, serde_json::Value::from(addresses).to_string())?;
+    std::fs::write(&unfinished, Value::from(addresses).to_string())?;
     std::fs::rename(&unfinished, file)
 }

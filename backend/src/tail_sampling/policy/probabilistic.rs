@@ -1,12 +1,17 @@
 //! `probabilistic`: keeps a share of all traces, chosen by trace id alone.
 //!
-//! Bit for bit the Collector's choice, so instances of both agree on every trace.
-//! Source: contrib v0.156 tailsamplingprocessor/internal/sampling/probabilistic.go.
+//! Bit for bit the Collector's choice, so instances of both agree on every trace. With
+//! `use_tracestate`, a trace whose spans say something of chance is chosen by its randomness, as
+//! samplers before this one have done, and the salt does not matter.
+//! Source: contrib v0.156 and v0.157 tailsamplingprocessor/internal/sampling/probabilistic.go.
 
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
-use super::{Ballot, Builder, Case, Decision, Marks, Policy, PolicyConfig, Rule, Threshold, Vote};
+use super::{
+    Ballot, Builder, Case, Decision, Marks, Notes, Policy, PolicyConfig, Rule, Sight, Threshold,
+    Vote, randomness,
+};
 
 config_struct! {
     /// `probabilistic`.
@@ -42,14 +47,17 @@ impl PolicyConfig for ProbabilisticConfig {
             "" => DEFAULT_SALT,
             salt => salt,
         };
-        let ratio = self.sampling_percentage / 100.0;
-        builder.policy(Probabilistic {
-            salted: fnv1a(FNV_OFFSET, salt.as_bytes()),
-            threshold: threshold(ratio),
-            passed: Threshold::keeping(ratio),
-        })
+        let heeds_trace_state = builder.terms().use_tracestate;
+        builder.policy(Probabilistic::new(
+            self.sampling_percentage / 100.0,
+            salt,
+            heeds_trace_state,
+        ))
     }
 }
+
+/// Below this share of all traces, which a threshold cannot say, none is kept by its randomness.
+const MIN_RATIO: f64 = 1.0 / 72_057_594_037_927_936.0;
 
 struct Probabilistic {
     /// The hash after the salt.
@@ -58,21 +66,48 @@ struct Probabilistic {
     threshold: u64,
     /// How hard it is to be kept.
     passed: Threshold,
+    /// The share that is kept.
+    ratio: f64,
+    heeds_trace_state: bool,
 }
 
 impl Probabilistic {
+    fn new(ratio: f64, salt: &str, heeds_trace_state: bool) -> Self {
+        Self {
+            salted: fnv1a(FNV_OFFSET, salt.as_bytes()),
+            threshold: threshold(ratio),
+            passed: Threshold::keeping(ratio),
+            ratio,
+            heeds_trace_state,
+        }
+    }
+
     fn decide(&self, case: &Case<'_>) -> Decision {
-        Decision::sampled_if(fnv1a(self.salted, &case.summary.trace_id) <= self.threshold)
+        let told = self.heeds_trace_state.then(|| randomness::told(case)).flatten();
+        Decision::sampled_if(match told {
+            Some(value) => self.ratio >= MIN_RATIO && value >= self.passed.parts(),
+            None => fnv1a(self.salted, &case.summary.trace_id) <= self.threshold,
+        })
     }
 }
 
 impl Policy for Probabilistic {
+    fn takes_notes(&self) -> bool {
+        self.heeds_trace_state
+    }
+
+    fn note(&self, sight: &Sight<'_>, notes: &mut Notes) {
+        randomness::note(sight, notes);
+    }
+
     fn evaluate(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
         Ok(Vote { threshold: self.passed, ..Vote::of(self.decide(case)) })
     }
 
+    /// Open as long as a span may come that says something of chance.
     fn foregone(&self, _marks: Marks, case: &Case<'_>) -> Option<Decision> {
-        Some(self.decide(case))
+        let is_certain = !self.heeds_trace_state || self.ratio >= 1.0;
+        is_certain.then(|| self.decide(case))
     }
 }
 
@@ -119,8 +154,10 @@ fn threshold(ratio: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Seen;
     use super::super::testing::check_ids;
     use super::*;
+    use crate::tail_sampling::trace::Summary;
 
     #[test]
     fn the_hash_is_fnv_1a() {
@@ -159,6 +196,34 @@ mod tests {
         ] {
             assert_eq!(threshold(percentage / 100.0), expected, "{percentage} %");
         }
+    }
+
+    #[test]
+    fn what_trace_states_say_of_chance_goes_before_the_hash() {
+        const LOW: u128 = 0x10_0000_0000_0000;
+        const HIGH: u128 = 0xf0_0000_0000_0000;
+        // The hash keeps the one id of these two, whatever their randomness.
+        let check = |id: u128, trace_states: &[&str], heeds: bool| {
+            let policy = Probabilistic::new(0.5, DEFAULT_SALT, heeds);
+            let mut notes = Notes::default();
+            for state in trace_states {
+                randomness::note_trace_state(state.as_bytes(), &mut notes);
+            }
+            let summary = Summary { trace_id: id.to_be_bytes(), ..Summary::default() };
+            let (seen, now) = (Seen::default(), shared::clock::now());
+            let case = Case { seen, summary: &summary, notes: &notes, now };
+            let vote = policy.evaluate(Marks::NONE, &case).unwrap();
+            assert_eq!(vote.threshold.parts(), 1 << 55);
+            vote.decision == Decision::Sampled
+        };
+        let by_hash = |id| check(id, &["ot=th:8;rv:ffffffffffffff"], false);
+        assert_eq!(check(LOW, &[], true), by_hash(LOW));
+        assert_eq!(check(HIGH, &["vendor=x", "ot=p:1", "broken"], true), by_hash(HIGH));
+        // A threshold makes the id count, a random value replaces it.
+        assert!(!check(LOW, &["", "ot=th:0"], true));
+        assert!(check(HIGH, &["ot=th:8"], true));
+        assert!(check(LOW, &["ot=th:0", "ot=rv:80000000000000"], true));
+        assert!(!check(HIGH, &["ot=rv:7fffffffffffff", "ot=rv:ffffffffffffff"], true));
     }
 
     /// What a Collector of the version in the file's name kept, asked over OTLP.

@@ -7,7 +7,7 @@
 //!
 //! Source: OpenTelemetry specification on probability sampling by trace state.
 
-use shared::wire::trace_state::Otel;
+use shared::wire::trace_state::{Otel, randomness_of};
 
 use super::{Ballot, Builder, Case, Decision, Marks, Notes, Policy, Rule, Sight, Threshold, Vote};
 
@@ -24,7 +24,7 @@ pub(super) fn note(sight: &Sight<'_>, notes: &mut Notes) {
     }
 }
 
-fn note_trace_state(trace_state: &[u8], notes: &mut Notes) {
+pub(super) fn note_trace_state(trace_state: &[u8], notes: &mut Notes) {
     let Some(otel) = Otel::read(trace_state) else { return };
     if let Some(value) = otel.randomness {
         notes.add(RANDOM_VALUE, value);
@@ -32,6 +32,13 @@ fn note_trace_state(trace_state: &[u8], notes: &mut Notes) {
     if let Some(threshold) = otel.threshold {
         notes.add(THRESHOLD, threshold);
     }
+}
+
+/// The randomness of a trace whose spans say something of chance; of several values the first.
+pub(super) fn told(case: &Case<'_>) -> Option<u64> {
+    let is_told = case.notes.values(THRESHOLD).next().is_some();
+    let of_id = || is_told.then(|| randomness_of(&case.summary.trace_id));
+    case.notes.values(RANDOM_VALUE).next().or_else(of_id)
 }
 
 /// What is known of a trace's chance.
@@ -46,8 +53,7 @@ pub(super) struct Randomness {
 impl Randomness {
     /// That of a trace. Spans should agree on it; if not, no order of arrival makes a difference.
     pub(super) fn of(case: &Case<'_>) -> Self {
-        let id = u128::from_be_bytes(case.summary.trace_id);
-        let of_id = u64::try_from(id % (1 << 56)).expect("56 bits fit");
+        let of_id = randomness_of(&case.summary.trace_id);
         let value = case.notes.values(RANDOM_VALUE).max().unwrap_or(of_id);
         let rejected = case.notes.values(THRESHOLD).min().unwrap_or(0);
         // One that would have rejected this trace was not applied to it.

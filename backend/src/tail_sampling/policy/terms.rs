@@ -23,6 +23,8 @@ pub(in crate::tail_sampling) struct Terms {
     pub(in crate::tail_sampling) compat: Compat,
     /// As one of how many backends.
     pub(in crate::tail_sampling) tier: TierSize,
+    /// Whether `probabilistic` heeds what trace states say of chance.
+    pub(in crate::tail_sampling) use_tracestate: bool,
     /// By which clock.
     pub(in crate::tail_sampling) seconds: Seconds,
 }
@@ -30,7 +32,8 @@ pub(in crate::tail_sampling) struct Terms {
 impl Terms {
     /// Terms that hold from now on.
     pub(in crate::tail_sampling) fn new(compat: Compat, tier: TierSize) -> Self {
-        Self { compat, tier, seconds: Seconds::since(clock::now(), clock::unix_ns()) }
+        let seconds = Seconds::since(clock::now(), clock::unix_ns());
+        Self { compat, tier, use_tracestate: false, seconds }
     }
 }
 

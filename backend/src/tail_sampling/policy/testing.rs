@@ -138,7 +138,8 @@ impl Subject {
     pub(super) fn new(policy: &str) -> Self {
         let (start, mut names, tier) = (clock::now(), Names::default(), TierSize::default());
         let seconds = Seconds::since(start, 1_000_000_000_000);
-        let terms = Terms { compat: Compat::V0156, tier: tier.clone(), seconds };
+        let terms =
+            Terms { compat: Compat::V0156, tier: tier.clone(), use_tracestate: false, seconds };
         let policies = Policies::build(&config("", &[policy]), &terms, &mut names);
         Self { policies, names, start, tier }
     }

@@ -60,7 +60,7 @@ impl Threshold {
         reason = "a share between 0 and 1 of 2^56, which a double holds exactly"
     )]
     pub(in crate::tail_sampling) fn keeping(probability: f64) -> Self {
-        let kept = (probability.clamp(0.0, 1.0) * Self::END as f64) as u64;
+        let kept = (probability.clamp(0.0, 1.0) * Self::END as f64).round() as u64;
         Self::rejecting(Self::END - kept)
     }
 
