@@ -31,9 +31,9 @@ fn the_first_rule_that_matches_decides() {
     check(&policy, "0..1 route=/cart error", Sampled);
     check(&policy, "0..1 route=/cart", NotSampled);
     let subject = Subject::new(&policy);
-    assert_eq!(subject.decider(0, "0..1 route=/health error"), Some("r/health"));
+    assert_eq!(subject.objector(0, "0..1 route=/health error"), Some("r/health"));
     assert_eq!(subject.decider(0, "0..1 error"), Some("r/errors"));
-    assert_eq!(subject.decider(0, "0..1"), Some("r/rest"));
+    assert_eq!(subject.objector(0, "0..1"), Some("r/rest"));
 }
 
 #[test]
@@ -47,7 +47,12 @@ fn the_default_counts_where_no_rule_matches() {
     for (default, expected) in [("keep", Sampled), ("drop", Dropped), ("pass", NotSampled)] {
         check(&policy(default), "0..1", expected);
         check(&policy(default), "0..1 k=v", Dropped);
-        assert_eq!(Subject::new(&policy(default)).decider(0, "0..1"), Some("r/default"));
+        let subject = Subject::new(&policy(default));
+        let by = match expected {
+            Sampled => subject.decider(0, "0..1"),
+            NotSampled | Dropped => subject.objector(0, "0..1"),
+        };
+        assert_eq!(by, Some("r/default"));
     }
     let unsaid = "{name: r, type: rules, rules: {rules: [{name: a, drop: true, \
                   conditions: [{field: k, operator: exists}]}]}}";
