@@ -103,9 +103,12 @@ async fn a_poisoned_span_spoils_nothing_that_was_acknowledged() {
     check(Scenario::Poison, &[]).await;
 }
 
+/// On a busy machine an answer may stay for several looks at it.
+const UNHURRIED: &str = "exporters::loadbalancing::resolver::dns::misses_before_removal=8";
+
 #[tokio::test]
 async fn dns_that_flaps_moves_no_key() {
-    check(Scenario::DnsFlap, &[]).await;
+    check(Scenario::DnsFlap, &[UNHURRIED]).await;
 }
 
 #[tokio::test]

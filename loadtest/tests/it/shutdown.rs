@@ -38,6 +38,8 @@ async fn an_edge_that_stops_in_mid_load_loses_nothing() {
 #[tokio::test]
 async fn a_backend_judges_and_sends_what_it_holds_before_it_stops() {
     let mut shape = keeping_all(1, 2);
+    // Everything is certain to be kept, and would leave at once.
+    shape.backend_settings.push("processors::tail_sampling::early_release=false".to_owned());
     shape.decision_wait = Duration::from_secs(600);
     let cluster = start(shape).await;
     let keep_all = Policies::new(vec![Policy::AlwaysSample]);
