@@ -239,6 +239,9 @@ pub struct MeasureArguments {
     /// Backend only: how many policies judge
     #[arg(long, value_enum, default_value_t = PolicySet::Three)]
     pub policies: PolicySet,
+    /// Backend only: the buffer is sealed with LZ4
+    #[arg(long)]
+    pub sealed: bool,
     /// Order of the fields in every message
     #[arg(long, value_enum, default_value_t = FieldOrder::Sdk)]
     pub field_order: FieldOrder,

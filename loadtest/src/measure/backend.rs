@@ -74,6 +74,8 @@ struct Round {
     bytes_held: f64,
     /// Resident memory some seconds after everything was released, above the start's, in MiB.
     left: f64,
+    /// Time that judging and letting go took, in milliseconds a million spans.
+    judging: f64,
     /// Share of spans that were exported.
     exported: f64,
 }
@@ -90,6 +92,7 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
     let mut launch = Launch::sample(Tier::Backend, 0, address::unique())
         .env("TAILRACE_DESTINATION", sink.address().to_string())
         .env("TAILRACE_DECISION_WAIT", format!("{}s", DECISION_WAIT.as_secs()))
+        .env("TAILRACE_BUFFER_COMPRESSION", if arguments.sealed { "lz4" } else { "none" })
         .on_core(CORE);
     launch.config = Some(arguments.policies.config());
     let bench = Bench { backend: launch.start(&binaries, logs.path()).await?, sink };
@@ -129,6 +132,12 @@ impl Bench {
         Ok(BackendFlow::of(&self.backend.telemetry().await?))
     }
 
+    /// Milliseconds that rounds of decisions took so far: of the clock, on a core of its own.
+    async fn judging(&self) -> Result<u64, TestbedError> {
+        const NAME: &str = "otelcol_processor_tail_sampling_sampling_decision_timer_latency_sum";
+        Ok(self.backend.telemetry().await?.sum(NAME))
+    }
+
     async fn round(
         &self,
         arguments: &MeasureArguments,
@@ -142,6 +151,7 @@ impl Bench {
             .filter(|trace| oracle.keeps(trace))
             .map(|trace| u64::from(trace.spans))
             .sum();
+        let judging_before = self.judging().await?;
         let sink_before = self.sink.ledger().spans();
         let before = self.backend.usage()?;
         let counts = Arc::new(Counts::default());
@@ -178,6 +188,7 @@ impl Bench {
             rate: real(sent) / outcome.elapsed.as_secs_f64(),
             bytes_held: real(loaded.rss.saturating_sub(before.rss)) / real(held.max(1)),
             left: (real(after.rss) - real(before.rss)) / 1_048_576.0,
+            judging: real(self.judging().await? - judging_before) * 1e6 / real(sent),
             exported: real(exported) / real(sent),
         })
     }
@@ -191,9 +202,10 @@ fn describe(
     usage: Usage,
 ) {
     report.section(format!(
-        "Backend on one core, {} policies, {} spans of {bytes} B in a request, uncompressed",
+        "Backend on one core, {} policies, {} spans of {bytes} B in a request, buffer {}",
         arguments.policies.name(),
-        arguments.spans_per_request
+        arguments.spans_per_request,
+        if arguments.sealed { "sealed" } else { "plain" }
     ));
     let of = |value: fn(&Round) -> f64| rounds.iter().map(value).collect::<Vec<_>>();
     let (share, range) = median(&of(|round| round.exported * 100.0), 1, "%");
@@ -206,6 +218,12 @@ fn describe(
     report.row("spans a second", rate, range);
     let (held, range) = median(&of(|round| round.bytes_held), 0, "B");
     report.row("resident memory a held span", held, range);
+    let wire = real(bytes);
+    let ratios: Vec<f64> = rounds.iter().map(|round| round.bytes_held / wire).collect();
+    let (ratio, range) = median(&ratios, 2, "×");
+    report.row("… of its bytes on the wire", ratio, range);
+    let (judging, range) = median(&of(|round| round.judging), 0, "ms");
+    report.row("judging and letting go, a million spans", judging, range);
     let (left, range) = median(&of(|round| round.left), 1, "MiB");
     let when = AFTER_RELEASE.as_secs();
     report.row(

@@ -15,6 +15,15 @@ const POLICIES: [&str; 2] = [
     "{name: some, type: probabilistic, probabilistic: {sampling_percentage: 20}}",
 ];
 
+/// The same decisions by other policies at other places, which are changed to and fro.
+const OTHERS: [&str; 3] = [
+    "{name: none, type: and, and: {and_sub_policy: [\
+        {type: status_code, status_code: {status_codes: [OK]}}, \
+        {type: string_attribute, string_attribute: {key: service.name, values: [s1]}}]}}",
+    POLICIES[1],
+    POLICIES[0],
+];
+
 /// What should happen.
 #[derive(Default)]
 struct Model {
@@ -99,6 +108,8 @@ struct Run {
     /// Whether the model knows at any time which traces were judged; under a byte limit it does
     /// not, and only what was kept and lost is compared.
     exact: bool,
+    /// Received and sampled out before the last change of policies.
+    told: [u64; 2],
     closing: bool,
 }
 
@@ -137,17 +148,42 @@ impl Run {
         };
         let shard = Shard::new(settings.clone(), Arc::new(policies), seed, now);
         let (model, forwarded) = (Model::default(), BTreeMap::new());
-        Self { random, settings, shard, model, forwarded, now, spans: 0, exact, closing: false }
+        Self {
+            random,
+            settings,
+            shard,
+            model,
+            forwarded,
+            now,
+            spans: 0,
+            exact,
+            told: [0; 2],
+            closing: false,
+        }
     }
 
     fn step(&mut self) {
-        match self.random.random_range(0..10) {
-            0..=5 => self.admit(),
-            6..=8 => self.now += Duration::from_millis(self.random.random_range(0..700)),
+        match self.random.random_range(0..40) {
+            0..=23 => self.admit(),
+            24 => self.change_policies(),
+            25..=35 => self.now += Duration::from_millis(self.random.random_range(0..700)),
             _ => self.shard.trim(),
         }
         self.shard.upkeep(self.random.random_range(0..10_000));
         self.settle();
+    }
+
+    fn change_policies(&mut self) {
+        let set = match (self.random.random_bool(0.5), self.exact) {
+            (true, _) => policies(&OTHERS),
+            (false, true) => policies(&POLICIES),
+            (false, false) => policies(&POLICIES[1..]),
+        };
+        let tally = self.shard.set_policies(Arc::new(set));
+        assert_eq!(tally.contradictions, 0);
+        let sampled_out =
+            tally.sampled_out_spans + tally.sampled_out_late_spans + tally.discarded_spans;
+        self.told = [self.told[0] + tally.received_spans, self.told[1] + sampled_out];
     }
 
     fn admit(&mut self) {
@@ -190,8 +226,9 @@ impl Run {
         let held = self.shard.held();
         assert!(held.traces <= self.settings.num_traces);
         assert!(held.bytes <= self.settings.max_bytes || held.traces == 0, "{held:?}");
-        let tally = self.shard.tally.received_spans;
-        let sampled_out = self.shard.tally.sampled_out_spans
+        let tally = self.told[0] + self.shard.tally.received_spans;
+        let sampled_out = self.told[1]
+            + self.shard.tally.sampled_out_spans
             + self.shard.tally.sampled_out_late_spans
             + self.shard.tally.discarded_spans;
         let forwarded: usize = self.forwarded.values().sum();
