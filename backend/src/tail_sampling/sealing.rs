@@ -26,7 +26,7 @@ config_enum! {
 
 /// Bytes of a block before it is sealed: few enough that opening it for one trace costs little, and
 /// enough that the next span of the same service stands in it.
-const BLOCK_BYTES: usize = 16 << 10;
+const BLOCK_BYTES: usize = 32 << 10;
 
 /// The bytes of a segment.
 #[derive(Debug)]
@@ -198,7 +198,9 @@ mod tests {
     fn rewrite(compression: Compression, runs: &[Vec<u8>]) -> (Text, Vec<u32>) {
         let mut table = CompressTable::default();
         let mut rewriting = Rewriting::new(compression, 1000);
-        runs.iter().for_each(|run| rewriting.push(run, &mut table));
+        for run in runs {
+            rewriting.push(run, &mut table);
+        }
         assert_eq!(rewriting.next(), runs.len());
         rewriting.finish(&mut table)
     }
@@ -209,11 +211,13 @@ mod tests {
         let runs: Vec<Vec<u8>> = (0..200_usize)
             .map(|number| {
                 let length = number * number * 7 % 40_000 * usize::from(number % 9 != 0);
-                (0..length).map(|place| (place * number >> (number % 5)).to_le_bytes()[0]).collect()
+                (0..length)
+                    .map(|place| ((place * number) >> (number % 5)).to_le_bytes()[0])
+                    .collect()
             })
             .collect();
         let (Text::Sealed(sealed), offsets) = rewrite(Compression::Lz4, &runs) else { panic!() };
-        assert!(sealed.blocks.len() > 50);
+        assert!(sealed.blocks.len() > 30);
         let mut opened = Vec::new();
         for (run, offset) in runs.iter().zip(offsets).filter(|(run, _)| !run.is_empty()) {
             let (block, begin) = sealed.find(offset);

@@ -147,7 +147,7 @@ pub(super) struct Log {
 /// Bytes of a segment, but for tests.
 pub(super) const SEGMENT_BYTES: usize = 1 << 20;
 /// Calls of [`Log::trim`] in a while, after which spare buffers are given back.
-const TRIMS: u32 = 5;
+const TRIMS: u32 = 2;
 
 impl Log {
     /// An empty log of segments of `segment_bytes` bytes.

@@ -86,6 +86,8 @@ pub(super) struct Shard {
     buffer: Buffer,
     traces: Traces,
     deadlines: Deadlines,
+    /// Bytes of what policies wrote about traces.
+    note_bytes: usize,
     /// Traces of one span without a trace id, due at once.
     nameless: Vec<Trace>,
     decided: DecisionCache,
@@ -141,6 +143,7 @@ impl Shard {
             buffer: Buffer::new(settings.segment_bytes, settings.compression, seed),
             traces: Traces::new(seed),
             deadlines: Deadlines::new(epoch, settings.decision_wait, waits),
+            note_bytes: 0,
             nameless: Vec::new(),
             decided: DecisionCache::new(sampled, not_sampled, seed, epoch),
             condemned: Vec::new(),
@@ -212,6 +215,7 @@ impl Shard {
     pub(super) fn discard(&mut self) {
         while let Some((sequence, _)) = self.traces.front() {
             let trace = self.traces.remove(sequence).expect("it is in front");
+            self.note_bytes -= trace.notes.allocated();
             let (spans, _) = self.buffer.release_chain(trace.last_run, usize::MAX);
             self.tally.discarded_spans += spans as u64;
         }
@@ -248,7 +252,10 @@ impl Shard {
         Held {
             traces: self.traces.len(),
             spans: self.buffer.log.spans(),
-            bytes: self.buffer.allocated() + self.traces.allocated() + self.deadlines.allocated(),
+            bytes: self.buffer.allocated()
+                + self.traces.allocated()
+                + self.deadlines.allocated()
+                + self.note_bytes,
             remembered: self.decided.remembered(),
         }
     }

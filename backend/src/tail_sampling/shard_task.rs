@@ -92,15 +92,24 @@ struct Work {
     is_judging: bool,
     /// Whether it is the judging's turn, not the inbox's.
     is_judges_turn: bool,
-    /// Whether what is judged belongs to a tick, after which small requests leave too.
-    is_ticking: bool,
-    /// Whether small requests leave too.
-    is_flushing: bool,
+    flush: Flush,
     /// Time that the judging has taken.
     took: Duration,
     ticks_to_trim: u32,
     published: Held,
     memory: memory::Held,
+}
+
+/// Whether small requests leave too.
+#[derive(Default, PartialEq, Eq)]
+enum Flush {
+    /// Only full ones.
+    #[default]
+    No,
+    /// As soon as a tick's traces are judged.
+    WhenJudged,
+    /// All, until nothing is left.
+    Now,
 }
 
 impl ShardTask {
@@ -152,7 +161,9 @@ impl ShardTask {
 
     fn tick(&mut self, work: &mut Work) {
         work.is_judging = true;
-        work.is_ticking = true;
+        if work.flush == Flush::No {
+            work.flush = Flush::WhenJudged;
+        }
         work.ticks_to_trim += 1;
         if work.ticks_to_trim == TICKS_TO_TRIM {
             work.ticks_to_trim = 0;
@@ -191,7 +202,9 @@ impl ShardTask {
             return;
         }
         work.is_judging = false;
-        work.is_flushing |= std::mem::take(&mut work.is_ticking);
+        if work.flush == Flush::WhenJudged {
+            work.flush = Flush::Now;
+        }
         let took = std::mem::take(&mut work.took);
         if !took.is_zero() {
             let latency = &self.common.metrics.timer_latency;
@@ -204,10 +217,11 @@ impl ShardTask {
         if !work.delivery.is_idle() {
             return;
         }
-        let wanted = if work.is_flushing { Take::Any } else { Take::Full };
+        let wanted = if work.flush == Flush::Now { Take::Any } else { Take::Full };
         match self.shard.take(wanted) {
             Some(batch) => self.deliver(batch, work),
-            None => work.is_flushing = false,
+            None if work.flush == Flush::Now => work.flush = Flush::No,
+            None => {}
         }
     }
 

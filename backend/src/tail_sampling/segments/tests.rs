@@ -74,7 +74,9 @@ fn buffers_are_kept_as_they_are_needed_and_given_back_when_they_are_not() {
     let mut log = Log::new(100, Compression::None);
     let burst = |log: &mut Log| {
         let runs: Vec<RunId> = (0..80).map(|_| run(log.append(None, 0, &[7; 25]))).collect();
-        runs.into_iter().for_each(|id| log.release(id));
+        for id in runs {
+            log.release(id);
+        }
     };
     burst(&mut log);
     let spare = log.spare.len();
@@ -95,7 +97,8 @@ fn random_runs(log: &mut Log, random: &mut impl RngExt, count: usize) -> Vec<(Ru
     (0..count)
         .map(|number| {
             let length = random.random_range(1..400);
-            let bytes: Vec<u8> = (0..length).map(|place| (place * number % 251) as u8).collect();
+            let bytes: Vec<u8> =
+                (0..length).map(|place| u8::try_from(place * number % 251).unwrap()).collect();
             (run(log.append(None, 0, &bytes)), bytes)
         })
         .collect()
@@ -137,7 +140,9 @@ fn sealing_and_packing_change_no_run_whenever_others_are_let_go() {
             Compression::None => assert!(plain > 100),
             Compression::Lz4 => assert!(plain <= 1, "the one that is written to"),
         }
-        ids.into_iter().for_each(|id| log.release(id));
+        for id in ids {
+            log.release(id);
+        }
         for _ in 0..=2 * TRIMS {
             log.trim();
         }

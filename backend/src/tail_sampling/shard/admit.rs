@@ -88,6 +88,8 @@ impl Shard {
             }
         };
         let trace = self.traces.get_mut(sequence).expect("it was just found or pushed");
+        // Counted again when the span has been noted.
+        self.note_bytes -= trace.notes.allocated();
         if trace.generation != self.generation && trace.outcome.is_none() {
             show_again(trace, &self.buffer, &self.policies);
             trace.generation = self.generation;
@@ -147,6 +149,7 @@ impl Shard {
         if is_new_run && trace.generation == self.generation {
             self.policies.note_resource(trace, arrival.resource);
         }
+        self.note_bytes += trace.notes.allocated();
         match trace.outcome {
             None => {}
             Some(Outcome::Kept) => self.leave(raw, arrival.scope, certain(Outcome::Kept)),

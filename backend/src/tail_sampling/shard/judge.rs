@@ -51,6 +51,7 @@ impl Shard {
             && let Some((sequence, cause)) = self.next_due(now, &mut early_for_bytes)
         {
             let Some(mut trace) = self.traces.remove(sequence) else { continue };
+            self.note_bytes -= trace.notes.allocated();
             self.tally.causes[cause as usize] += 1;
             judged += 1;
             work += 1 + (trace.summary.spans / SPANS_AS_A_TRACE) as usize;

@@ -498,3 +498,23 @@ fn who_blocks_on_overflow_judges_nothing_early() {
     assert!(!bench.shard.is_full());
     assert_eq!(bench.causes(), [(Cause::Wait, 3)]);
 }
+
+#[test]
+fn what_policies_write_is_held_memory() {
+    let sampler = "{name: rate, type: ema_dynamic, \
+                   ema_dynamic: {fingerprint_attributes: [padding]}}";
+    let plain = |policy: &str| {
+        let mut bench = Bench::new(policy, settings());
+        for number in 0..50 {
+            let padding = usize::try_from(number).unwrap();
+            bench.admit(&[TestSpan { padding, ..TestSpan::new(1, number) }]);
+        }
+        bench
+    };
+    let (mut with, without) = (plain(sampler), plain(ERRORS));
+    let notes = with.shard.held().bytes - without.shard.held().bytes;
+    assert!(notes >= 50 * 16, "{notes}");
+    with.pass(WAIT);
+    with.forwarded();
+    assert_eq!(with.shard.note_bytes, 0);
+}

@@ -178,12 +178,10 @@ fn neither_early_release_nor_sealing_changes_a_decision_a_vote_or_a_span() {
     }
     let mut certain = [0; 2];
     for seed in 0..150 {
-        match std::panic::catch_unwind(|| run(seed)) {
-            Ok(released) => {
-                certain = [certain[0] + released[0], certain[1] + released[1]];
-            }
-            Err(_) => panic!("failed; replay it with SEED={seed}"),
-        }
+        let Ok(released) = std::panic::catch_unwind(|| run(seed)) else {
+            panic!("failed; replay it with SEED={seed}");
+        };
+        certain = [certain[0] + released[0], certain[1] + released[1]];
     }
     assert!(certain.iter().all(|traces| *traces > 1000), "few were released: {certain:?}");
 }
