@@ -36,7 +36,6 @@ mod path;
 pub mod regex;
 mod scope;
 mod time;
-pub mod trace_state;
 mod url;
 mod value;
 

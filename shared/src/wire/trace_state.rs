@@ -77,26 +77,34 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// The value of `key`; none also when the trace state is no valid one: broken grammar anywhere,
-/// more than 32 members, a key that occurs twice, or a member of blanks.
-pub fn get<'a>(trace_state: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+/// A trace state is no valid one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invalid;
+
+/// The value of `key`, unless there is none.
+///
+/// # Errors
+/// When the trace state is no valid one: broken grammar anywhere, more than 32 members, a key that
+/// occurs twice, or a member of blanks. It says nothing then.
+pub fn get<'a>(trace_state: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, Invalid> {
     let is_blank = |piece: &[u8]| !piece.is_empty() && trim(piece).is_empty();
     if trace_state.split(|byte| *byte == b',').any(is_blank) {
-        return None;
+        return Err(Invalid);
     }
     let mut seen: [&[u8]; MAX_MEMBERS] = [&[]; MAX_MEMBERS];
     let mut found = None;
     let mut members = Members::new(trace_state);
     for (index, member) in members.by_ref().enumerate() {
-        if seen.get(..index)?.contains(&member.key) {
-            return None;
+        let known = seen.get(..index).ok_or(Invalid)?;
+        if known.contains(&member.key) {
+            return Err(Invalid);
         }
-        *seen.get_mut(index)? = member.key;
+        *seen.get_mut(index).ok_or(Invalid)? = member.key;
         if member.key == key {
             found = Some(member.value);
         }
     }
-    found.filter(|_| !members.is_malformed())
+    if members.is_malformed() { Err(Invalid) } else { Ok(found) }
 }
 
 /// What the member `ot` says of sampling.

@@ -2,9 +2,10 @@
 //! or on a resource.
 
 use hashbrown::HashSet;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 use shared::config::{Path, Problems};
 use shared::config_struct;
+use shared::ottl::regex::compile;
 use shared::wire::{AnyValue, Resource};
 
 use super::{
@@ -41,7 +42,7 @@ impl PolicyConfig for StringAttributeConfig {
         if self.enabled_regex_matching {
             for (index, value) in self.values.iter().enumerate() {
                 if let Err(error) = compile(value) {
-                    problems.report(&at.index(index), error.to_string());
+                    problems.report(&at.index(index), error);
                 }
             }
         }
@@ -62,12 +63,6 @@ impl PolicyConfig for StringAttributeConfig {
         let (key, id) = (self.key.as_bytes().into(), builder.key(&self.key));
         builder.policy(StringAttribute { key, id, matcher, inverted: self.invert_match })
     }
-}
-
-/// Classes such as `\w` mean ASCII, as they do in the Collector's RE2. A pattern that says more
-/// than bytes can, such as `\p{Greek}` or `[é]`, is read as text instead.
-pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).unicode(false).build().or_else(|_| Regex::new(pattern))
 }
 
 struct StringAttribute {
@@ -184,8 +179,8 @@ mod tests {
         );
         let at = "policies::0::string_attribute";
         assert!(found.starts_with(&format!("{at}::key: must not be empty")), "{found}");
-        assert!(found.contains(&format!("{at}::values::1: regex parse error")), "{found}");
-        assert!(found.contains(&format!("{at}::values::2: regex parse error")), "{found}");
+        assert!(found.contains(&format!("{at}::values::1: bad pattern")), "{found}");
+        assert!(found.contains(&format!("{at}::values::2: bad pattern")), "{found}");
         assert_eq!(
             problems("{name: a, type: string_attribute, string_attribute: {key: k, values: ['']}}"),
             format!("{at}::values: must have a value that is not empty, or nothing can match")

@@ -72,7 +72,7 @@ impl Policy for TraceState {
             [] => Marks::NONE,
             state => {
                 let value = trace_state::get(state, &self.key);
-                Marks::seen_if(value.is_some_and(|value| self.values.contains(value)))
+                Marks::seen_if(matches!(value, Ok(Some(value)) if self.values.contains(value)))
             }
         }
     }

@@ -5,9 +5,8 @@
 use crate::ottl::error::EvalError;
 use crate::ottl::scope::View;
 use crate::ottl::time::Time;
-use crate::ottl::trace_state;
 use crate::ottl::value::{Map, Message, Text, Value};
-use crate::wire::{Fields, Span, field};
+use crate::wire::{Fields, Span, field, trace_state};
 
 /// A path that has a meaning in a context, without its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +182,7 @@ impl Field {
             Field::Span(SpanField::TraceState) => {
                 let header = view.span()?.trace_state;
                 // A header that does not parse gives nil, a member that is not there an empty text.
-                let member = trace_state::member(header, key).ok();
+                let member = trace_state::get(header, key).ok();
                 member.map(|member| Value::text(member.unwrap_or_default()))
             }
             other => match other.read(view)? {

@@ -38,21 +38,28 @@ fn broken_grammar_is_told() {
 #[test]
 fn a_value_is_found_in_valid_trace_states_only() {
     #[track_caller]
-    fn check(text: &str, found: Option<&str>) {
-        assert_eq!(get(text.as_bytes(), b"tier"), found.map(str::as_bytes), "{text}");
+    fn check(text: &str, found: Result<Option<&str>, Invalid>) {
+        let found = found.map(|found| found.map(str::as_bytes));
+        assert_eq!(get(text.as_bytes(), b"tier"), found, "{text}");
     }
-    check("a=1,tier=gold", Some("gold"));
-    check("a=1", None);
-    check("tier=gold,B=1", None);
-    check("tier=gold,a=1,a=2", None);
-    check("tier=gold,,a=1", Some("gold"));
-    check("tier=gold, ,a=1", None);
+    check("a=1,tier=gold", Ok(Some("gold")));
+    check("a=1", Ok(None));
+    check("", Ok(None));
+    check(",,", Ok(None));
+    check("tier=gold,B=1", Err(Invalid));
+    check("tier=gold,a=1,a=2", Err(Invalid));
+    check("tier=gold,,a=1", Ok(Some("gold")));
+    check("tier=gold, ,a=1", Err(Invalid));
+    check("ot=th:8, tier=x y \t,", Ok(Some("x y")));
+    for broken in ["x", "x=", "x=a=b", "x=ä", "t@s@u=1", "x =1"] {
+        check(&format!("tier=gold,{broken}"), Err(Invalid));
+    }
     let with_others = |count| {
         let others: Vec<String> = (0..count).map(|number| format!("k{number}=v")).collect();
         format!("{},tier=gold", others.join(","))
     };
-    check(&with_others(31), Some("gold"));
-    check(&with_others(32), None);
+    check(&with_others(31), Ok(Some("gold")));
+    check(&with_others(32), Err(Invalid));
 }
 
 #[test]

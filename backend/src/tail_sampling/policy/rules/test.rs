@@ -2,9 +2,9 @@
 
 use regex::bytes::Regex;
 use shared::config_enum;
+use shared::ottl::regex::compile;
 use shared::wire::AnyValue;
 
-use super::super::string_attribute::compile;
 use super::value::{Datatype, Scalar, Value};
 
 config_enum! {
@@ -105,8 +105,7 @@ impl Test {
             Operator::DoesNotContain => Test::DoesNotContain(text()),
             Operator::Matches => {
                 let pattern: Box<[u8]> = text();
-                let regex = compile(&String::from_utf8_lossy(&pattern));
-                Test::Matches(regex.map_err(|error| error.to_string())?)
+                Test::Matches(compile(&String::from_utf8_lossy(&pattern))?)
             }
             Operator::HasRootSpan => match value {
                 Scalar::Bool(wanted) => Test::Exists(*wanted),
@@ -338,7 +337,7 @@ mod tests {
         check(Operator::Equal, list, None, "lists are for in and not_in");
         check(Operator::Less, Some(one(text("x"))), Some(Datatype::Int), "cannot be read as int");
         check(Operator::In, Some(one(text("x"))), Some(Datatype::Float), "cannot be read as float");
-        check(Operator::Matches, Some(one(text("("))), None, "regex parse error");
+        check(Operator::Matches, Some(one(text("("))), None, "bad pattern");
         check(Operator::HasRootSpan, Some(one(text("x"))), None, "must be true or false");
     }
 }
