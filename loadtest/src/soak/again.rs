@@ -26,7 +26,7 @@ struct Made {
 
 impl Again {
     /// Goes round these.
-    pub(super) fn new(requests: Vec<Batch>) -> Self {
+    pub(super) fn new(requests: &[Batch]) -> Self {
         let requests = requests.iter().map(Made::new).collect();
         Self { requests, next: 0, pass: 0, ends: false }
     }
@@ -102,7 +102,7 @@ mod tests {
         let mut generator = Generator::new(Plan::new(1, 100), Arc::new(Policies::default()));
         let requests: Vec<Batch> = std::iter::from_fn(|| generator.next_request()).collect();
         let (count, total) = (requests.len(), requests.iter().map(Batch::items).sum::<usize>());
-        let mut again = Again::new(requests);
+        let mut again = Again::new(&requests);
         let mut traces: HashMap<Vec<u8>, usize> = HashMap::new();
         for number in 0..3 * count {
             if number == 2 * count + 1 {

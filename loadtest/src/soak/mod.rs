@@ -119,7 +119,7 @@ async fn make(arguments: &SoakArguments) -> Again {
                 generator.finish();
             }
         }
-        Again::new(requests.into())
+        Again::new(&requests)
     });
     made.await.expect("the generator does not panic")
 }

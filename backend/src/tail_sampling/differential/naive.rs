@@ -211,7 +211,9 @@ impl Policy {
                 // Time passes in whole seconds here, so a later moment is another second.
                 if *counted_at != now {
                     *counted_at = now;
-                    parts.iter_mut().for_each(|part| part.counter = 0);
+                    for part in parts.iter_mut() {
+                        part.counter = 0;
+                    }
                 }
                 for part in parts {
                     if part.policy.evaluate(id, spans, now)? != Vote::Sampled {
@@ -315,6 +317,7 @@ fn is_slow(lower: u64, upper: u64, spans: &[(Resource, Span)]) -> bool {
     })
 }
 
+#[allow(clippy::option_option, reason = "an attribute may be there without a value")]
 fn attribute<'a>(attributes: &'a [KeyValue], key: &str) -> Option<Option<&'a Value>> {
     let found = attributes.iter().find(|attribute| attribute.key == key)?;
     Some(found.value.as_ref().and_then(|value| value.value.as_ref()))

@@ -247,6 +247,13 @@ impl Rule {
                     ),
                 )
             }
+            _ => self.combined_text(),
+        }
+    }
+
+    /// The entry of a rule with others below it.
+    fn combined_text(&self) -> String {
+        match self {
             Self::And(branches) => block("and", &format!("and_sub_policy: {}", entries(branches))),
             Self::Not(branch) => {
                 block("not", &format!("not_sub_policy: {{name: inner, {}}}", branch.text()))
@@ -272,6 +279,7 @@ impl Rule {
                     ),
                 )
             }
+            _ => unreachable!("it has no others below it"),
         }
     }
 }
