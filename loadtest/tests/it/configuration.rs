@@ -22,6 +22,8 @@ async fn validate(tier: Tier, configs: &[&Path]) -> (Option<i32>, String) {
         .env("TAILRACE_ADMIN_HOST", "127.0.0.1")
         .env("TAILRACE_DESTINATION", "127.0.0.1:4317")
         .env("TAILRACE_DECISION_WAIT", "1s")
+        .env("TAILRACE_BUFFER_COMPRESSION", "lz4")
+        .env("TAILRACE_MAX_BUFFER_BYTES", "1000000")
         .stdin(Stdio::null())
         .output()
         .await
@@ -77,6 +79,8 @@ async fn every_configuration_of_ours_is_valid() {
         (Tier::Edge, at("deploy/config/edge.yaml")),
         (Tier::Backend, at("deploy/config/backend.yaml")),
         (Tier::Backend, at("loadtest/src/measure/backend.yaml")),
+        (Tier::Backend, at("loadtest/src/measure/backend-ten.yaml")),
+        (Tier::Backend, at("loadtest/src/soak/backend.yaml")),
     ] {
         let (code, errors) = validate(tier, &[&path]).await;
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{}", path.display());
