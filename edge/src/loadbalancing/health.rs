@@ -2,9 +2,9 @@
 //!
 //! A backend goes out when several attempts in a row did not reach it or got no answer. Any
 //! answer, also a refusal, shows that it lives, unless the configuration says how long it may only
-//! refuse. It comes back when several probes in a row were answered. Broken connections of one moment count as one, since all requests on a connection
-//! break with it; so do answers of one moment while it is out. Attempts that ran out of time have
-//! waited long enough to count each.
+//! refuse. It comes back when several probes in a row were answered. Broken connections of one
+//! moment count as one, since all requests on a connection break with it; so do answers of one
+//! moment while it is out. Attempts that ran out of time have waited long enough to count each.
 
 use std::time::{Duration, Instant};
 

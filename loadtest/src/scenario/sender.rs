@@ -1,9 +1,9 @@
 //! An open loop that remembers of every request what became of it.
 //!
 //! Requests leave at fixed times, however long others take, and from many clients in turns, as in
-//! a fleet: one that waits holds a stream of its own client's connection, and no other's. One that is rejected for now is sent
-//! again as SDKs do it, after the delay it was given or a growing one; one that was acknowledged
-//! is never sent again.
+//! a fleet: one that waits holds a stream of its own client's connection, and no other's. One that
+//! is rejected for now is sent again as SDKs do it, after the delay it was given or a growing one;
+//! one that was acknowledged is never sent again.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
