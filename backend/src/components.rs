@@ -15,8 +15,8 @@ use shared::service::{self, Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
 use crate::prometheus::{self, PrometheusConfig};
-use crate::span_metrics::{self, SpanMetricsConfig};
 use crate::tail_sampling::{self, TailSamplingConfig};
+use shared::connector::span_metrics::{self, SpanMetricsConfig};
 
 /// The component types that `backend` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {

@@ -2,9 +2,7 @@
 
 mod commands;
 mod components;
-mod identity;
 mod prometheus;
-mod span_metrics;
 mod tail_sampling;
 
 use std::process::ExitCode;

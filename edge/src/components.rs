@@ -1,5 +1,6 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
+use shared::connector::span_metrics::{self, SpanMetricsConfig};
 use shared::exporter::debug::DebugConfig;
 use shared::exporter::file::{self, FileConfig};
 use shared::extension::basicauth::BasicAuthConfig;
@@ -31,9 +32,8 @@ pub(crate) fn registry() -> Registry {
         .extension::<BearerTokenAuthConfig>()
         .extension::<BasicAuthConfig>()
         .extension::<HeadersSetterConfig>()
+        .connector::<SpanMetricsConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
-        .elsewhere(Kind::Connector, "span_metrics", "backend")
-        .elsewhere(Kind::Connector, "spanmetrics", "backend")
         .elsewhere(Kind::Exporter, "prometheus", "backend")
 }
 
@@ -46,6 +46,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         queue::DESCRIPTORS,
         service::DESCRIPTORS,
         file::DESCRIPTORS,
+        span_metrics::DESCRIPTORS,
         loadbalancing::DESCRIPTORS,
         resolver::DESCRIPTORS,
     ]

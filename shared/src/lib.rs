@@ -4,7 +4,7 @@
 //! once, with the [`metadata`] that it came with; [`consumer`] is the one seam between components;
 //! [`auth`] is what authenticators do; [`config`], [`telemetry`] and [`clock`] are leaves;
 //! [`ottl`] evaluates conditions on records. On these stand [`queue`], [`processor`],
-//! [`exporter`], [`transport`], [`otlp`], [`membership`] and [`extension`]; [`service`] makes a
+//! [`connector`], [`exporter`], [`transport`], [`otlp`], [`membership`] and [`extension`]; [`service`] makes a
 //! process of them.
 
 pub mod wire;
@@ -16,9 +16,11 @@ pub mod metadata;
 
 pub mod clock;
 pub mod config;
+pub mod identity;
 pub mod ottl;
 pub mod telemetry;
 
+pub mod connector;
 pub mod exporter;
 pub mod extension;
 pub mod membership;

@@ -20,7 +20,7 @@ use super::config::PrometheusConfig;
 use super::labels::{ResourceLabels, ScopeLabels, lossy, series_labels};
 use super::names::{NameKind, metric_name};
 use super::value::{Point, Read, Reason, Value, read};
-use crate::identity::hash_attributes;
+use shared::identity::hash_attributes;
 
 /// The series that are exposed.
 pub(crate) struct Collection {

@@ -16,7 +16,7 @@ use shared::wire::{AnyValue, Attributes};
 use super::config::PrometheusConfig;
 use super::names::label_name;
 use super::text::write_label;
-use crate::identity::hash_attributes;
+use shared::identity::hash_attributes;
 
 /// How deep the text of arrays and maps goes.
 const MAX_DEPTH: u32 = 8;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::wire::Temporality;
+use crate::wire::Temporality;
 
 use super::config::{
     AggregationTemporality, DimensionConfig, SpanMetricsConfig, Unit, default_dimension,

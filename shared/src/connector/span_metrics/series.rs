@@ -1,7 +1,7 @@
 //! Resources, their series, and the values in them. Nothing here locks.
 
+use crate::wire::{self, AnyValue, Attributes, Span, Writer};
 use hashbrown::HashTable;
-use shared::wire::{self, AnyValue, Attributes, Span, Writer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::key::{OVERFLOW_KEY, valid_utf8, write_key, write_value};

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::service::{ComponentId, ConnectorConfig, Context, Losses};
+use crate::{Consumer, Next, Rejected, clock};
 use async_trait::async_trait;
-use shared::service::{ComponentId, ConnectorConfig, Context, Losses};
-use shared::{Consumer, Next, Rejected, clock};
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! Writes series as OTLP metrics.
 
-use shared::wire::{Temporality, Writer};
-use shared::{Batch, Signal};
+use crate::wire::{Temporality, Writer};
+use crate::{Batch, Signal};
 
 use super::config::Unit;
 use super::key::write_attributes;

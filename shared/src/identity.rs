@@ -1,14 +1,12 @@
 //! Hashes that tell attribute sets apart, whatever the order of their entries.
 
-use shared::wire::AnyValue;
+use crate::wire::AnyValue;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// A set of attributes as a number: the sum of its entries' hashes, so order does not count.
 ///
 /// 128 bits make an accidental collision impossible in practice.
-pub(crate) fn hash_attributes<'a>(
-    attributes: impl IntoIterator<Item = (&'a [u8], AnyValue<'a>)>,
-) -> u128 {
+pub fn hash_attributes<'a>(attributes: impl IntoIterator<Item = (&'a [u8], AnyValue<'a>)>) -> u128 {
     let mut sum = 0_u128;
     for (key, value) in attributes {
         sum = sum.wrapping_add(hash_attribute(key, value));

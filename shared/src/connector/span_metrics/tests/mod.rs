@@ -7,6 +7,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::{Batch, Signal};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -16,7 +17,6 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value::AsInt;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1 as trace_v1;
 use prost::Message;
-use shared::{Batch, Signal};
 
 use super::aggregate::Aggregator;
 use super::config::{DimensionConfig, SpanMetricsConfig};

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use shared::wire::{AnyValue, Fields, Span, StatusCode, Value, Writer};
+use crate::wire::{AnyValue, Fields, Span, StatusCode, Value, Writer};
 
 use super::config::default_dimension;
 use super::settings::{Family, Settings};

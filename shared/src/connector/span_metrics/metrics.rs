@@ -1,6 +1,6 @@
 //! What the connector says of itself. The Collector's has no metrics, so the names are ours.
 
-use shared::metric_set;
+use crate::metric_set;
 
 metric_set! {
     /// What a span-metrics connector counts.

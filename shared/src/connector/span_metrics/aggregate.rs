@@ -7,9 +7,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::Batch;
+use crate::wire::{AnyValue, Temporality, export, export::ResourceEntry};
 use hashbrown::HashTable;
-use shared::Batch;
-use shared::wire::{AnyValue, Temporality, export, export::ResourceEntry};
 
 use super::emit::Emitter;
 use super::key::OVERFLOW;

@@ -18,11 +18,11 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::{Path, Problems};
+use crate::service::{BuildError, ConnectorConfig, Context};
+use crate::telemetry::metrics::Descriptor;
+use crate::{Batch, Consumer, Next, Rejected, Signal, clock};
 use async_trait::async_trait;
-use shared::config::{Path, Problems};
-use shared::service::{BuildError, ConnectorConfig, Context};
-use shared::telemetry::metrics::Descriptor;
-use shared::{Batch, Consumer, Next, Rejected, Signal, clock};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -30,12 +30,12 @@ use tracing::{error, warn};
 
 use self::aggregate::Aggregator;
 use self::config::AggregationTemporality;
-pub(crate) use self::config::SpanMetricsConfig;
+pub use self::config::SpanMetricsConfig;
 use self::metrics::{NO_SERVICE, SkippedMetrics, SpanMetricsMetrics};
 use self::settings::Settings;
 
 /// The metrics of the connector.
-pub(crate) const DESCRIPTORS: &[&[Descriptor]] =
+pub const DESCRIPTORS: &[&[Descriptor]] =
     &[SpanMetricsMetrics::DESCRIPTORS, SkippedMetrics::DESCRIPTORS];
 
 impl ConnectorConfig for SpanMetricsConfig {

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use shared::config::{NotSupported, Path, Problems};
-use shared::{config_enum, config_struct};
+use crate::config::{NotSupported, Path, Problems};
+use crate::{config_enum, config_struct};
 
 config_struct! {
     /// Turns spans into metrics.

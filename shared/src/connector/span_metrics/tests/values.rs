@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::span_metrics::aggregate::Observed;
-use crate::span_metrics::config::{AggregationTemporality, HistogramConfig, Unit};
+use crate::connector::span_metrics::aggregate::Observed;
+use crate::connector::span_metrics::config::{AggregationTemporality, HistogramConfig, Unit};
 
 #[track_caller]
 fn check_default_dimensions(kind: i32, status: Option<i32>, expected: &str) {
@@ -220,7 +220,7 @@ fn spans_without_a_service_are_skipped_and_counted() {
 
 #[test]
 fn text_that_is_no_utf8_does_not_spoil_the_request() {
-    use shared::wire::Writer;
+    use crate::wire::Writer;
     let aggregator = aggregator(&bare(&["a"]));
     let mut request = Writer::new();
     request.message(1, |entry| {

@@ -1,0 +1,3 @@
+//! Connectors: where the spans of one pipeline become the metrics of another.
+
+pub mod span_metrics;
