@@ -222,6 +222,10 @@ pub struct HistogramDataPoint<'a> {
     pub count: u64,
     /// Sum of the values, if it is known.
     pub sum: Option<f64>,
+    /// The least value, if it is known.
+    pub min: Option<f64>,
+    /// The greatest value, if it is known.
+    pub max: Option<f64>,
     /// Whether the point says that its series ended.
     pub no_recorded_value: bool,
     raw: &'a [u8],
@@ -238,6 +242,8 @@ impl<'a> HistogramDataPoint<'a> {
                 (4, Value::Fixed64(count)) => point.count = count,
                 (5, Value::Fixed64(bits)) => point.sum = Some(f64::from_bits(bits)),
                 (10, Value::Varint(flags)) => point.no_recorded_value = ends_series(flags),
+                (11, Value::Fixed64(bits)) => point.min = Some(f64::from_bits(bits)),
+                (12, Value::Fixed64(bits)) => point.max = Some(f64::from_bits(bits)),
                 _ => {}
             }
         }
@@ -279,6 +285,12 @@ pub struct ExponentialHistogramDataPoint<'a> {
     pub positive: Buckets<'a>,
     /// Buckets of the magnitudes of the values below zero.
     pub negative: Buckets<'a>,
+    /// The least value, if it is known.
+    pub min: Option<f64>,
+    /// The greatest value, if it is known.
+    pub max: Option<f64>,
+    /// How far from zero values may be that count as zeros.
+    pub zero_threshold: f64,
     /// Whether the point says that its series ended.
     pub no_recorded_value: bool,
     raw: &'a [u8],
@@ -299,6 +311,9 @@ impl<'a> ExponentialHistogramDataPoint<'a> {
                 (8, Value::Bytes(buckets)) => point.positive = Buckets::read(buckets),
                 (9, Value::Bytes(buckets)) => point.negative = Buckets::read(buckets),
                 (10, Value::Varint(flags)) => point.no_recorded_value = ends_series(flags),
+                (12, Value::Fixed64(bits)) => point.min = Some(f64::from_bits(bits)),
+                (13, Value::Fixed64(bits)) => point.max = Some(f64::from_bits(bits)),
+                (14, Value::Fixed64(bits)) => point.zero_threshold = f64::from_bits(bits),
                 _ => {}
             }
         }

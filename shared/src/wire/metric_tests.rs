@@ -65,6 +65,8 @@ fn a_histogram_is_read_packed_and_unpacked() {
             sum: Some(2.5),
             bucket_counts: vec![1, 2, 3],
             explicit_bounds: vec![0.5, 10.0],
+            min: Some(0.25),
+            max: Some(12.0),
             flags: 1,
             ..otlp::HistogramDataPoint::default()
         }],
@@ -75,6 +77,7 @@ fn a_histogram_is_read_packed_and_unpacked() {
     assert_eq!(metric.temporality, Temporality::Delta);
     let point = HistogramDataPoint::read(metric.points().next().unwrap());
     assert_eq!((point.count, point.sum, point.no_recorded_value), (6, Some(2.5), true));
+    assert_eq!((point.min, point.max), (Some(0.25), Some(12.0)));
     assert!(point.bucket_counts().eq([1, 2, 3]));
     assert!(point.explicit_bounds().eq([0.5, 10.0]));
     assert_eq!(keys(point.attributes()), [b"k"]);
@@ -103,6 +106,9 @@ fn an_exponential_histogram_is_read() {
             zero_count: 1,
             positive: buckets(-64, vec![1, 0, 300]),
             negative: buckets(7, vec![98]),
+            min: Some(-3.0),
+            max: Some(8.0),
+            zero_threshold: 0.5,
             ..otlp::ExponentialHistogramDataPoint::default()
         }],
         aggregation_temporality: 2,
@@ -111,6 +117,8 @@ fn an_exponential_histogram_is_read() {
     let point = ExponentialHistogramDataPoint::read(metric.points().next().unwrap());
     assert_eq!((point.count, point.scale, point.zero_count), (400, -4, 1));
     assert_eq!((point.positive.offset, point.negative.offset), (-64, 7));
+    assert_eq!((point.min, point.max), (Some(-3.0), Some(8.0)));
+    assert_eq!(point.zero_threshold.to_bits(), 0.5_f64.to_bits());
     assert!(point.positive.counts().eq([1, 0, 300]));
     assert!(point.negative.counts().eq([98]));
     assert_eq!(keys(point.attributes()), [b"k"]);
