@@ -3,7 +3,7 @@
 //! In reading order: [`wire`] reads and writes OTLP as bytes; a [`batch`] is such bytes, checked
 //! once, with the [`metadata`] that it came with; [`consumer`] is the one seam between components;
 //! [`auth`] is what authenticators do; [`config`], [`telemetry`] and [`clock`] are leaves;
-//! [`ottl`] evaluates conditions on records. On these stand [`queue`], [`processor`],
+//! [`ottl`] evaluates conditions on records, [`exponential_histogram`] counts values. On these stand [`queue`], [`processor`],
 //! [`connector`], [`exporter`], [`transport`], [`otlp`], [`membership`] and [`extension`]; [`service`] makes a
 //! process of them.
 
@@ -16,6 +16,7 @@ pub mod metadata;
 
 pub mod clock;
 pub mod config;
+pub mod exponential_histogram;
 pub mod identity;
 pub mod ottl;
 pub mod telemetry;
