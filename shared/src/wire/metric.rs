@@ -209,6 +209,11 @@ impl<'a> NumberDataPoint<'a> {
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.raw, 7)
     }
+
+    /// Values that were counted, each with where it came from.
+    pub fn exemplars(&self) -> impl Iterator<Item = Exemplar<'a>> + Clone + use<'a> {
+        Exemplar::all(self.raw, 5)
+    }
 }
 
 /// A data point of a histogram.
@@ -263,6 +268,11 @@ impl<'a> HistogramDataPoint<'a> {
     /// The point's attributes.
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.raw, 9)
+    }
+
+    /// Values that were counted, each with where it came from.
+    pub fn exemplars(&self) -> impl Iterator<Item = Exemplar<'a>> + Clone + use<'a> {
+        Exemplar::all(self.raw, 8)
     }
 }
 
@@ -323,6 +333,11 @@ impl<'a> ExponentialHistogramDataPoint<'a> {
     /// The point's attributes.
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.raw, 1)
+    }
+
+    /// Values that were counted, each with where it came from.
+    pub fn exemplars(&self) -> impl Iterator<Item = Exemplar<'a>> + Clone + use<'a> {
+        Exemplar::all(self.raw, 11)
     }
 }
 
@@ -417,6 +432,52 @@ impl<'a> SummaryDataPoint<'a> {
     /// The point's attributes.
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.raw, 7)
+    }
+}
+
+/// A value that was counted, and where it came from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Exemplar<'a> {
+    /// Nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// The value, if one is set.
+    pub value: Option<Number>,
+    /// The trace it came from; empty if unknown.
+    pub trace_id: &'a [u8],
+    /// The span it came from; empty if unknown.
+    pub span_id: &'a [u8],
+    raw: &'a [u8],
+}
+
+impl<'a> Exemplar<'a> {
+    /// Reads an `Exemplar` message.
+    pub fn read(raw: &'a [u8]) -> Self {
+        let mut exemplar = Self { raw, ..Self::default() };
+        for field in Fields::new(raw) {
+            match (field.number, field.value) {
+                (2, Value::Fixed64(nanos)) => exemplar.time_ns = nanos,
+                (3, Value::Fixed64(bits)) => {
+                    exemplar.value = Some(Number::Double(f64::from_bits(bits)));
+                }
+                (4, Value::Bytes(id)) => exemplar.span_id = id,
+                (5, Value::Bytes(id)) => exemplar.trace_id = id,
+                (6, Value::Fixed64(bits)) => exemplar.value = Some(Number::Int(bits.cast_signed())),
+                _ => {}
+            }
+        }
+        exemplar
+    }
+
+    /// The attributes of the value that its series does not have.
+    pub fn filtered_attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.raw, 7)
+    }
+
+    fn all(point: &'a [u8], number: u32) -> impl Iterator<Item = Self> + Clone + use<'a> {
+        Fields::new(point)
+            .filter(move |field| field.number == number)
+            .filter_map(|field| field.value.bytes())
+            .map(Self::read)
     }
 }
 

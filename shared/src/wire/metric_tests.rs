@@ -144,6 +144,44 @@ fn a_summary_is_read() {
     assert_eq!(keys(point.attributes()), [b"k"]);
 }
 
+#[test]
+fn exemplars_are_read_of_all_that_have_them() {
+    let exemplar = |value| otlp::Exemplar {
+        filtered_attributes: attributes(),
+        time_unix_nano: 7,
+        span_id: vec![1; 8],
+        trace_id: vec![2; 16],
+        value: Some(value),
+    };
+    let exemplars = vec![
+        exemplar(otlp::exemplar::Value::AsDouble(12.5)),
+        exemplar(otlp::exemplar::Value::AsInt(-3)),
+    ];
+    let number =
+        otlp::NumberDataPoint { exemplars: exemplars.clone(), ..otlp::NumberDataPoint::default() };
+    let histogram = otlp::HistogramDataPoint {
+        exemplars: exemplars.clone(),
+        ..otlp::HistogramDataPoint::default()
+    };
+    let exponential = otlp::ExponentialHistogramDataPoint {
+        exemplars,
+        ..otlp::ExponentialHistogramDataPoint::default()
+    };
+    let number = number.encode_to_vec();
+    let (histogram, exponential) = (histogram.encode_to_vec(), exponential.encode_to_vec());
+    for read in [
+        NumberDataPoint::read(&number).exemplars().collect::<Vec<_>>(),
+        HistogramDataPoint::read(&histogram).exemplars().collect(),
+        ExponentialHistogramDataPoint::read(&exponential).exemplars().collect(),
+    ] {
+        let values: Vec<_> = read.iter().filter_map(|exemplar| exemplar.value).collect();
+        assert_eq!(values, [Number::Double(12.5), Number::Int(-3)]);
+        assert_eq!((read[0].time_ns, read[0].span_id), (7, &[1; 8][..]));
+        assert_eq!(read[1].trace_id, [2; 16]);
+        assert_eq!(keys(read[1].filtered_attributes()), [b"k"]);
+    }
+}
+
 proptest! {
     #[test]
     fn no_input_panics(raw in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -155,6 +193,7 @@ proptest! {
         Buckets::read(&raw).counts().count();
         SummaryDataPoint::read(&raw).quantiles().count();
         NumberDataPoint::read(&raw).attributes().count();
+        HistogramDataPoint::read(&raw).exemplars().count();
     }
 
     #[test]
