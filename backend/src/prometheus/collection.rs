@@ -16,15 +16,18 @@ use shared::wire::export::ResourceEntry;
 use shared::wire::{Attributes, DataKind, Metric, Temporality};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::attribute_text::lossy;
 use super::config::PrometheusConfig;
-use super::labels::{ResourceLabels, ScopeLabels, lossy, series_labels};
-use super::names::{NameKind, metric_name};
+use super::labels::{LabelRules, Labels, ResourceLabels, ScopeLabels};
+use super::names::NameKind;
+use super::text::write_label;
 use super::value::{Point, Read, Reason, Value, read};
 use shared::identity::hash_attributes;
 
 /// The series that are exposed.
 pub(crate) struct Collection {
     config: Arc<PrometheusConfig>,
+    rules: Arc<LabelRules>,
     families: BTreeMap<Arc<str>, Family>,
     streams: usize,
 }
@@ -79,7 +82,8 @@ pub(crate) struct Row {
 
 impl Collection {
     pub(crate) fn new(config: Arc<PrometheusConfig>) -> Self {
-        Self { config, families: BTreeMap::new(), streams: 0 }
+        let rules = Arc::new(config.rules());
+        Self { config, rules, families: BTreeMap::new(), streams: 0 }
     }
 
     /// Takes the data points of a resource entry.
@@ -144,7 +148,8 @@ impl Collection {
         now: Instant,
         observed: &mut Observed,
     ) {
-        let Some(labels) = resource.target_info() else { return };
+        let Some(labels) = self.rules.target_info(resource) else { return };
+        let labels = written(&labels);
         let name = self.name("target_info", "", NameKind::Other).unwrap_or_default();
         let id = resource.target_id();
         if let Some(family) = self.families.get_mut(name.as_str())
@@ -191,11 +196,11 @@ impl Collection {
                     }
                 }
                 Read::Point(point, temporality) => {
-                    let config = Arc::clone(&self.config);
+                    let rules = Arc::clone(&self.rules);
                     let last = point.value.last_label();
                     let sample = Sample { id, point, temporality, now };
                     self.take(name, metric.description, sample, observed, || {
-                        series_labels(&config, resource, scope, attributes, last)
+                        written(&rules.series(resource, scope, attributes, last))
                     });
                 }
             }
@@ -237,7 +242,7 @@ impl Collection {
     }
 
     fn name(&self, name: &str, unit: &str, kind: NameKind) -> Option<String> {
-        metric_name(&self.config.namespace, name, unit, kind, self.config.suffixes())
+        self.rules.naming.metric(name, unit, kind)
     }
 }
 
@@ -355,10 +360,14 @@ fn writer_id(
 }
 
 fn attributes(kind: DataKind, raw: &[u8]) -> Attributes<'_> {
-    let number = match kind {
-        DataKind::Gauge | DataKind::Sum | DataKind::Summary => 7,
-        DataKind::Histogram => 9,
-        DataKind::ExponentialHistogram => 1,
-    };
-    Attributes::new(raw, number)
+    Attributes::new(raw, kind.attributes_field())
+}
+
+/// Labels as they stand in a sample.
+fn written(labels: &Labels) -> String {
+    let mut out = String::new();
+    for (name, value) in labels {
+        write_label(&mut out, name, value);
+    }
+    out
 }

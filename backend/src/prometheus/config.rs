@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shared::config::{NotSupported, Path, Problems};
-use shared::{config_enum, config_struct};
+use shared::config_struct;
 
-use super::names::Suffixes;
+use super::labels::{LabelRules, ScopeInfo};
+use super::names::{Charset, Naming, TranslationStrategy, Underscores};
+use super::resource_attributes::{
+    ResourceAttributes, ResourceConversionConfig, ResourceLabelsConfig,
+};
 
 config_struct! {
     /// Serves metrics for scraping.
@@ -29,17 +33,21 @@ config_struct! {
             ResourceConversionConfig::default(),
         /// Leaves out the labels `otel_scope_*`.
         pub without_scope_info: bool = false,
-        /// How names are made.
-        pub translation_strategy: TranslationStrategy =
-            TranslationStrategy::UnderscoreEscapingWithSuffixes,
-        /// Superseded by `translation_strategy`; the Collector takes no notice of it either.
+        /// Which resource attributes become labels; takes the place of
+        /// `resource_to_telemetry_conversion`.
+        pub resource_constant_labels: ResourceLabelsConfig = ResourceLabelsConfig::default(),
+        /// How names are made; unset, it is `UnderscoreEscapingWithSuffixes`.
+        pub translation_strategy: Option<TranslationStrategy> = None,
+        /// Superseded by `translation_strategy`; has an effect only if that is not set and
+        /// `disable_add_metric_suffixes` is false.
         pub add_metric_suffixes: bool = true,
+        /// Ours: whether no notice is taken of `add_metric_suffixes`, as in the Collector unless
+        /// its gate `exporter.prometheusexporter.DisableAddMetricSuffixes` is turned off.
+        pub disable_add_metric_suffixes: bool = true,
         /// Ours: how many series are kept; data points of further ones are dropped and counted.
         pub max_series: usize = 300_000,
         /// The OpenMetrics format.
         pub enable_open_metrics: bool = false,
-        /// Resource attributes as labels, by pattern.
-        pub resource_constant_labels: NotSupported = NotSupported,
         /// TLS.
         pub tls: NotSupported = NotSupported,
         /// Authentication.
@@ -48,31 +56,6 @@ config_struct! {
         pub cors: NotSupported = NotSupported,
         /// A queue in front of the exporter: here each data point is taken at once.
         pub sending_queue: NotSupported = NotSupported,
-    }
-}
-
-config_struct! {
-    /// `resource_to_telemetry_conversion`.
-    pub struct ResourceConversionConfig {
-        /// Whether resource attributes become labels; they win over a data point's own.
-        pub enabled: bool = false,
-        /// Leaves out `service.name`, `service.namespace` and `service.instance.id`, which
-        /// `job` and `instance` are made of.
-        pub exclude_service_attributes: bool = false,
-    }
-}
-
-config_enum! {
-    /// How names of OTLP become names of Prometheus.
-    pub enum TranslationStrategy {
-        /// What is not allowed becomes `_`; units and types become suffixes.
-        UnderscoreEscapingWithSuffixes = "UnderscoreEscapingWithSuffixes",
-        /// What is not allowed becomes `_`.
-        UnderscoreEscapingWithoutSuffixes = "UnderscoreEscapingWithoutSuffixes",
-        /// All characters stay; units and types become suffixes.
-        NoUtf8EscapingWithSuffixes = "NoUTF8EscapingWithSuffixes",
-        /// Names stay as they are.
-        NoTranslation = "NoTranslation",
     }
 }
 
@@ -100,35 +83,65 @@ impl PrometheusConfig {
                 problems.report(&at.key(key), "must be greater than 0");
             }
         }
-        if matches!(
-            self.translation_strategy,
-            TranslationStrategy::NoUtf8EscapingWithSuffixes | TranslationStrategy::NoTranslation
-        ) {
-            let strategy = self.translation_strategy.name();
-            problems.report(
-                &at.key("translation_strategy"),
-                format!("{strategy} is not supported yet, names are always escaped"),
-            );
+        if self.strategy().charset() == Charset::Utf8 {
+            problems.report(&at.key("translation_strategy"), "is not supported yet");
         }
         if self.enable_open_metrics {
             problems.report(&at.key("enable_open_metrics"), "not supported yet");
         }
-        if !self.add_metric_suffixes {
+        self.check_superseded(at, problems);
+    }
+
+    /// Warns of what is written and has no effect.
+    fn check_superseded(&self, at: &Path<'_>, problems: &mut Problems) {
+        if !self.add_metric_suffixes && self.translation_strategy.is_some() {
+            problems
+                .warn(&at.key("add_metric_suffixes"), "has no effect beside translation_strategy");
+        } else if !self.add_metric_suffixes && self.disable_add_metric_suffixes {
             problems.warn(
                 &at.key("add_metric_suffixes"),
                 "has no effect, as in the Collector; set translation_strategy: \
                  UnderscoreEscapingWithoutSuffixes instead",
             );
         }
+        if self.resource_to_telemetry_conversion.enabled && self.resource_constant_labels.is_set() {
+            problems.warn(
+                &at.key("resource_to_telemetry_conversion"),
+                "has no effect beside resource_constant_labels",
+            );
+        }
     }
 
-    /// Whether units and types become part of names.
-    pub(crate) fn suffixes(&self) -> Suffixes {
-        match self.translation_strategy {
-            TranslationStrategy::UnderscoreEscapingWithSuffixes
-            | TranslationStrategy::NoUtf8EscapingWithSuffixes => Suffixes::With,
-            TranslationStrategy::UnderscoreEscapingWithoutSuffixes
-            | TranslationStrategy::NoTranslation => Suffixes::Without,
+    /// The strategy that is in force.
+    pub(crate) fn strategy(&self) -> TranslationStrategy {
+        let suffixes = self.add_metric_suffixes || self.disable_add_metric_suffixes;
+        match (self.translation_strategy, suffixes) {
+            (Some(strategy), _) => strategy,
+            (None, true) => TranslationStrategy::UnderscoreEscapingWithSuffixes,
+            (None, false) => TranslationStrategy::UnderscoreEscapingWithoutSuffixes,
+        }
+    }
+
+    /// How names and labels are made.
+    pub(crate) fn rules(&self) -> LabelRules {
+        let strategy = self.strategy();
+        let naming = Naming {
+            namespace: self.namespace.clone(),
+            suffixes: strategy.suffixes(),
+            charset: strategy.charset(),
+            underscores: Underscores::Kept,
+        };
+        LabelRules {
+            naming,
+            constant: self.const_labels.clone(),
+            scope: match self.without_scope_info {
+                true => ScopeInfo::LeftOut,
+                false => ScopeInfo::Written,
+            },
+            resource: ResourceAttributes::new(
+                &self.resource_to_telemetry_conversion,
+                &self.resource_constant_labels,
+            ),
         }
     }
 }
@@ -163,30 +176,45 @@ mod tests {
             &PrometheusConfig {
                 endpoint: "8889".to_owned(),
                 metric_expiration: Duration::ZERO,
-                translation_strategy: TranslationStrategy::NoTranslation,
                 enable_open_metrics: true,
                 ..PrometheusConfig::default()
             },
             &[
                 "endpoint: \"8889\" is not host:port",
                 "metric_expiration: must be greater than 0",
-                "translation_strategy: NoTranslation is not supported yet, names are always escaped",
                 "enable_open_metrics: not supported yet",
             ],
         );
     }
 
-    #[test]
-    fn suffixes_are_turned_off_by_the_strategy_alone() {
+    /// The strategy in force, and the warnings.
+    fn strategy(
+        translation_strategy: Option<TranslationStrategy>,
+        disable_add_metric_suffixes: bool,
+    ) -> (TranslationStrategy, Vec<String>) {
         let config = PrometheusConfig {
             endpoint: ":0".to_owned(),
             add_metric_suffixes: false,
+            translation_strategy,
+            disable_add_metric_suffixes,
             ..PrometheusConfig::default()
         };
         let mut problems = Problems::default();
         config.check(&Path::ROOT, &mut problems);
         assert!(problems.is_empty());
-        assert_eq!(problems.warnings().len(), 1);
-        assert_eq!(config.suffixes(), Suffixes::With);
+        (config.strategy(), problems.warnings().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn suffixes_are_left_out_by_the_strategy_or_with_the_gate_off() {
+        use TranslationStrategy::{
+            UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes,
+        };
+        let (found, warnings) = strategy(None, true);
+        assert_eq!((found, warnings.len()), (UnderscoreEscapingWithSuffixes, 1));
+        assert_eq!(strategy(None, false), (UnderscoreEscapingWithoutSuffixes, Vec::new()));
+        let (found, warnings) = strategy(Some(UnderscoreEscapingWithSuffixes), false);
+        assert_eq!(found, UnderscoreEscapingWithSuffixes);
+        assert_eq!(warnings, ["add_metric_suffixes: has no effect beside translation_strategy"]);
     }
 }

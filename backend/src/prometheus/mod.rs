@@ -5,16 +5,20 @@
 //!
 //! Source: contrib exporter/prometheusexporter.
 
+mod attribute_text;
 mod collection;
 mod config;
 mod labels;
 mod metrics;
 mod names;
+mod resource_attributes;
 mod scrape;
 #[cfg(test)]
 mod tests;
 mod text;
+mod units;
 mod value;
+mod wildcard;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,50 @@
-//! Names of OTLP as names of Prometheus.
+//! Names of OTLP as names of Prometheus: of metrics and of labels.
 //!
-//! Source: prometheus/otlptranslator `metric_namer.go`, `label_namer.go`, `unit_namer.go`.
+//! Scraping and remote write make them by one rule and differ in what [`Naming`] says.
+//!
+//! Source: prometheus/otlptranslator `metric_namer.go`, `label_namer.go`.
 
 use std::borrow::Cow;
+
+use shared::config_enum;
+
+use super::units;
+
+config_enum! {
+    /// How names of OTLP become names of Prometheus.
+    pub enum TranslationStrategy {
+        /// What is not allowed becomes `_`; units and types become suffixes.
+        UnderscoreEscapingWithSuffixes = "UnderscoreEscapingWithSuffixes",
+        /// What is not allowed becomes `_`.
+        UnderscoreEscapingWithoutSuffixes = "UnderscoreEscapingWithoutSuffixes",
+        /// All characters stay; units and types become suffixes.
+        NoUtf8EscapingWithSuffixes = "NoUTF8EscapingWithSuffixes",
+        /// Names stay as they are.
+        NoTranslation = "NoTranslation",
+    }
+}
+
+impl TranslationStrategy {
+    /// Whether units and types become part of names.
+    pub(crate) fn suffixes(self) -> Suffixes {
+        match self {
+            Self::UnderscoreEscapingWithSuffixes | Self::NoUtf8EscapingWithSuffixes => {
+                Suffixes::With
+            }
+            Self::UnderscoreEscapingWithoutSuffixes | Self::NoTranslation => Suffixes::Without,
+        }
+    }
+
+    /// Which characters names have.
+    pub(crate) fn charset(self) -> Charset {
+        match self {
+            Self::UnderscoreEscapingWithSuffixes | Self::UnderscoreEscapingWithoutSuffixes => {
+                Charset::Legacy
+            }
+            Self::NoUtf8EscapingWithSuffixes | Self::NoTranslation => Charset::Utf8,
+        }
+    }
+}
 
 /// What the name of a metric depends on besides its text and unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,86 +64,175 @@ pub(crate) enum Suffixes {
     Without,
 }
 
-/// The name of a metric's family; `None` when the name has no letter or digit.
-pub(crate) fn metric_name(
-    namespace: &str,
-    name: &str,
-    unit: &str,
-    kind: NameKind,
-    suffixes: Suffixes,
-) -> Option<String> {
-    if !name.contains(is_name_char) {
-        return None;
-    }
-    let name = match suffixes {
-        Suffixes::With => with_suffixes(name, unit, kind),
-        Suffixes::Without => join(name.split(|c: char| !is_name_char(c) && c != '_')),
-    };
-    let mut full = String::with_capacity(namespace.len() + 1 + name.len());
-    if !namespace.is_empty() {
-        full.extend(namespace.chars().map(|c| if is_name_char(c) { c } else { '_' }));
-        full.push('_');
-    }
-    full.push_str(&name);
-    if full.starts_with(|c: char| c.is_ascii_digit()) {
-        full.insert(0, '_');
-    }
-    Some(full)
+/// Which characters names have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Charset {
+    /// `[a-zA-Z0-9_:]`, and no `:` in labels.
+    Legacy,
+    /// Any.
+    Utf8,
 }
 
-/// The name of a label: always one, so that no attribute is lost.
-pub(crate) fn label_name(attribute: &str) -> Cow<'_, str> {
+/// What becomes of underscores in labels whose characters are [`Charset::Legacy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Underscores {
+    /// They stay, as the Collector's scrape exporter has it: `a..b` is `a__b`.
+    Kept,
+    /// Several become one, and `key` goes in front of a first one, as the Collector's remote write
+    /// has it: `a..b` is `a_b`, `_a` is `key_a`.
+    Collapsed,
+}
+
+/// How names are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Naming {
+    /// In front of every metric's name.
+    pub(crate) namespace: String,
+    pub(crate) suffixes: Suffixes,
+    pub(crate) charset: Charset,
+    pub(crate) underscores: Underscores,
+}
+
+impl Naming {
+    /// The name of a metric's family; `None` when the name has no letter or digit.
+    pub(crate) fn metric(&self, name: &str, unit: &str, kind: NameKind) -> Option<String> {
+        match (self.charset, self.suffixes) {
+            (Charset::Legacy, _) if !name.contains(is_name_char) => None,
+            (Charset::Legacy, Suffixes::With) => {
+                Some(self.escaped(&with_suffixes(name, unit, kind)))
+            }
+            (Charset::Legacy, Suffixes::Without) => {
+                Some(self.escaped(&join(name.split(|c| !is_name_char(c) && c != '_'))))
+            }
+            (Charset::Utf8, _) if name.is_empty() => None,
+            (Charset::Utf8, Suffixes::With) => {
+                Some(with_utf8_suffixes(self.in_namespace(name), unit.trim(), kind))
+            }
+            (Charset::Utf8, Suffixes::Without) => Some(self.in_namespace(name)),
+        }
+    }
+
+    /// The name of a label: always one, so that no attribute is lost, and never one that begins
+    /// with `__`, since Prometheus keeps such labels to itself.
+    pub(crate) fn label<'a>(&self, attribute: &'a str) -> Cow<'a, str> {
+        let name = match (self.charset, self.underscores) {
+            (Charset::Utf8, _) => Cow::Borrowed(attribute),
+            (Charset::Legacy, Underscores::Kept) => escaped_label(attribute),
+            (Charset::Legacy, Underscores::Collapsed) => collapsed(escaped_label(attribute)),
+        };
+        match (name.as_bytes(), self.charset, self.underscores) {
+            ([b'_', b'_', ..], _, _) | ([b'_', ..], Charset::Legacy, Underscores::Collapsed) => {
+                Cow::Owned(format!("key{name}"))
+            }
+            ([], _, _) => Cow::Borrowed("key_"),
+            ([first, ..], Charset::Legacy, _) if first.is_ascii_digit() => {
+                Cow::Owned(format!("key_{name}"))
+            }
+            _ => name,
+        }
+    }
+
+    fn in_namespace(&self, name: &str) -> String {
+        match self.namespace.as_str() {
+            "" => name.to_owned(),
+            namespace => format!("{namespace}_{name}"),
+        }
+    }
+
+    fn escaped(&self, name: &str) -> String {
+        escaped_metric(&self.in_namespace(name)).into_owned()
+    }
+}
+
+/// A metric's name with the characters that every scraper takes.
+pub(crate) fn escaped_metric(name: &str) -> Cow<'_, str> {
+    let is_valid = |c: char| is_name_char(c) || c == '_';
+    let clean = match name.chars().all(is_valid) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(name.chars().map(|c| if is_valid(c) { c } else { '_' }).collect()),
+    };
+    match clean.starts_with(|c: char| c.is_ascii_digit()) {
+        true => Cow::Owned(format!("_{clean}")),
+        false => clean,
+    }
+}
+
+fn escaped_label(attribute: &str) -> Cow<'_, str> {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let clean = match attribute.chars().all(is_valid) {
+    match attribute.chars().all(is_valid) {
         true => Cow::Borrowed(attribute),
         false => attribute.chars().map(|c| if is_valid(c) { c } else { '_' }).collect(),
-    };
-    match clean.as_bytes() {
-        [first, ..] if first.is_ascii_digit() => Cow::Owned(format!("key_{clean}")),
-        // Prometheus keeps such labels to itself.
-        [b'_', b'_', ..] => Cow::Owned(format!("key{clean}")),
-        [] => Cow::Borrowed("key_"),
-        _ => clean,
     }
+}
+
+/// With one underscore where there are several.
+fn collapsed(name: Cow<'_, str>) -> Cow<'_, str> {
+    if !name.contains("__") {
+        return name;
+    }
+    let mut single = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c != '_' || !single.ends_with('_') {
+            single.push(c);
+        }
+    }
+    Cow::Owned(single)
 }
 
 fn with_suffixes(name: &str, unit: &str, kind: NameKind) -> String {
     let mut tokens: Vec<&str> =
         name.split(|c: char| !is_name_char(c)).filter(|token| !token.is_empty()).collect();
     let unit = unit.trim();
-    let (main, per) = unit_tokens(unit);
+    let (main, per) = units::words(unit);
+    let (main, per) = (clean(main), clean(&per));
     for suffix in [&main, &per] {
-        if !suffix.is_empty() && !tokens.contains(&suffix.as_str()) {
+        if !suffix.is_empty() && suffix != "per" && !tokens.contains(&suffix.as_str()) {
             tokens.push(suffix);
         }
     }
-    let last = match kind {
-        NameKind::Counter => Some("total"),
-        NameKind::Gauge if unit == "1" => Some("ratio"),
-        _ => None,
-    };
-    if let Some(last) = last {
+    if let Some(last) = kind.suffix(unit) {
         tokens.retain(|token| *token != last);
         tokens.push(last);
     }
     tokens.join("_")
 }
 
-/// A unit as the tokens of a name: what is measured, and what it is measured per.
-fn unit_tokens(unit: &str) -> (String, String) {
-    let (main, per) = unit.split_once('/').unwrap_or((unit, ""));
-    let (main, per) = (main.trim(), per.trim());
-    let main = match main.contains(['{', '}']) {
-        true => String::new(),
-        false => clean(main_unit(main)),
-    };
-    let per = match per.is_empty() || per.contains(['{', '}']) {
-        true => String::new(),
-        false => clean(per_unit(per)),
-    };
-    match per.is_empty() {
-        true => (main, per),
-        false => (main, format!("per_{per}")),
+/// The same with all characters as they are; what the name ends with already is not repeated.
+fn with_utf8_suffixes(mut name: String, unit: &str, kind: NameKind) -> String {
+    let (main, per) = units::words(unit);
+    let last = kind.suffix(unit).unwrap_or_default();
+    for suffix in [last, per.as_str()] {
+        trim_suffix(&mut name, suffix);
+    }
+    let main = if name.ends_with(main) { "" } else { main };
+    for suffix in [main, per.as_str(), last] {
+        if !suffix.is_empty() {
+            name.push('_');
+            name.push_str(suffix);
+        }
+    }
+    name
+}
+
+/// Removes `suffix` and the character in front of it that sets it off.
+fn trim_suffix(name: &mut String, suffix: &str) {
+    if let Some(rest) = name.strip_suffix(suffix)
+        && !suffix.is_empty()
+        && let Some(delimiter) = rest.chars().next_back()
+        && !delimiter.is_alphanumeric()
+        && rest.len() > delimiter.len_utf8()
+    {
+        name.truncate(rest.len() - delimiter.len_utf8());
+    }
+}
+
+impl NameKind {
+    fn suffix(self, unit: &str) -> Option<&'static str> {
+        match self {
+            NameKind::Counter => Some("total"),
+            NameKind::Gauge if unit == "1" => Some("ratio"),
+            NameKind::Gauge | NameKind::Other => None,
+        }
     }
 }
 
@@ -110,137 +241,12 @@ fn clean(unit: &str) -> String {
 }
 
 fn join<'a>(tokens: impl Iterator<Item = &'a str>) -> String {
-    let mut joined = String::new();
-    for token in tokens.filter(|token| !token.is_empty()) {
-        if !joined.is_empty() {
-            joined.push('_');
-        }
-        joined.push_str(token);
-    }
-    joined
+    tokens.filter(|token| !token.is_empty()).collect::<Vec<_>>().join("_")
 }
 
 fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == ':'
 }
 
-fn main_unit(unit: &str) -> &str {
-    match unit {
-        "d" => "days",
-        "h" => "hours",
-        "min" => "minutes",
-        "s" => "seconds",
-        "ms" => "milliseconds",
-        "us" => "microseconds",
-        "ns" => "nanoseconds",
-        "By" => "bytes",
-        "KiBy" => "kibibytes",
-        "MiBy" => "mebibytes",
-        "GiBy" => "gibibytes",
-        "TiBy" => "tebibytes",
-        "KBy" => "kilobytes",
-        "MBy" => "megabytes",
-        "GBy" => "gigabytes",
-        "TBy" => "terabytes",
-        "m" => "meters",
-        "V" => "volts",
-        "A" => "amperes",
-        "J" => "joules",
-        "W" => "watts",
-        "g" => "grams",
-        "Cel" => "celsius",
-        "Hz" => "hertz",
-        "1" => "",
-        "%" => "percent",
-        other => other,
-    }
-}
-
-fn per_unit(unit: &str) -> &str {
-    match unit {
-        "s" => "second",
-        "m" => "minute",
-        "h" => "hour",
-        "d" => "day",
-        "w" => "week",
-        "mo" => "month",
-        "y" => "year",
-        other => other,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(name: &str, unit: &str, kind: NameKind, expected: &str) {
-        let found = metric_name("", name, unit, kind, Suffixes::With);
-        assert_eq!(found.as_deref(), Some(expected));
-    }
-
-    /// These are what the Collector's exporter exposed.
-    #[test]
-    fn units_and_types_become_suffixes() {
-        use NameKind::{Counter, Gauge, Other};
-        check("traces.span.metrics.calls", "", Counter, "traces_span_metrics_calls_total");
-        check(
-            "traces.span.metrics.duration",
-            "ms",
-            Other,
-            "traces_span_metrics_duration_milliseconds",
-        );
-        check("system.memory.utilization", "1", Gauge, "system_memory_utilization_ratio");
-        check("system.filesystem.usage", "By", Gauge, "system_filesystem_usage_bytes");
-        check("astro.light.speed", "m/s", Gauge, "astro_light_speed_meters_per_second");
-        check("9lives", "{cats}", Gauge, "_9lives");
-        check("queue.depth", "{items}/s", Gauge, "queue_depth_per_second");
-        check("storage.fs.utilization", "%", Gauge, "storage_fs_utilization_percent");
-        check("inflight", "1", Other, "inflight");
-        check("requests_total", "1", Counter, "requests_total");
-        check("network.io.seconds", "s", Counter, "network_io_seconds_total");
-        check("a.total.count", "", Counter, "a_count_total");
-        check("rate", "1/s", Gauge, "rate_per_second");
-        check("acc", "m/s^2", Gauge, "acc_meters_per_s_2");
-        check("disk", "KiBy", Gauge, "disk_kibibytes");
-        check("disk2", "kBy", Gauge, "disk2_kBy");
-        check("ratio.x", "1", Gauge, "x_ratio");
-    }
-
-    #[test]
-    fn without_suffixes_only_the_characters_change() {
-        let name = |name| metric_name("", name, "ms", NameKind::Counter, Suffixes::Without);
-        assert_eq!(name("traces.span.metrics.calls").as_deref(), Some("traces_span_metrics_calls"));
-        assert_eq!(name("a__b").as_deref(), Some("a__b"));
-    }
-
-    #[test]
-    fn a_namespace_goes_in_front() {
-        let name = |namespace| metric_name(namespace, "any", "", NameKind::Gauge, Suffixes::With);
-        assert_eq!(name("9ns").as_deref(), Some("_9ns_any"));
-        assert_eq!(name("test-space").as_deref(), Some("test_space_any"));
-    }
-
-    #[test]
-    fn a_name_without_letters_is_no_name() {
-        for name in ["", "...", "_"] {
-            assert_eq!(metric_name("ns", name, "s", NameKind::Counter, Suffixes::With), None);
-        }
-    }
-
-    #[test]
-    fn labels_keep_their_underscores_and_never_vanish() {
-        for (attribute, label) in [
-            ("http.method", "http_method"),
-            ("2 cents", "key_2_cents"),
-            ("_name", "_name"),
-            ("a..b", "a__b"),
-            ("name (of the host)", "name__of_the_host_"),
-            ("Ünï", "_n_"),
-            ("__name", "key__name"),
-            ("", "key_"),
-        ] {
-            assert_eq!(label_name(attribute), label);
-        }
-    }
-}
+mod tests;

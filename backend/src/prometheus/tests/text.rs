@@ -7,7 +7,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 
 use super::*;
-use crate::prometheus::config::{ResourceConversionConfig, TranslationStrategy};
+use crate::prometheus::names::TranslationStrategy;
+use crate::prometheus::resource_attributes::ResourceConversionConfig;
 
 const CART: [(&str, &str); 4] = [
     ("service.name", "cart"),
@@ -119,7 +120,7 @@ fn resource_attributes_become_labels_when_asked_for() {
 #[test]
 fn suffixes_can_be_left_out() {
     let exposed = Exposed::new(PrometheusConfig {
-        translation_strategy: TranslationStrategy::UnderscoreEscapingWithoutSuffixes,
+        translation_strategy: Some(TranslationStrategy::UnderscoreEscapingWithoutSuffixes),
         ..short()
     });
     exposed.observe(vec![cart()]);
