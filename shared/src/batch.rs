@@ -12,7 +12,9 @@ use crate::metadata::Metadata;
 use crate::wire::regroup::entries::EntryPlan;
 use crate::wire::regroup::points::Points;
 use crate::wire::regroup::{Cut, Plan, Whole};
-use crate::wire::{self, Checked, Grouping, Layout, Malformed, Part, ResourceEntry, Signal};
+use crate::wire::{
+    self, Checked, Editor, Empties, Grouping, Layout, Malformed, Part, ResourceEntry, Signal,
+};
 
 /// One OTLP export request in wire form. Framing checked; clones share bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -150,6 +152,20 @@ impl Batch {
             Signal::Metrics => wire::count(Signal::Metrics, &part.request),
         };
         self.part(part.request.into(), items)
+    }
+
+    /// Writes the batch anew as `editor` has it. If that changes nothing, it shares this one's
+    /// bytes. Items that are left out are counted neither here nor anywhere.
+    pub fn rewrite<'a>(&'a self, empties: Empties, editor: &mut impl Editor<'a>) -> Batch {
+        let Some(request) = wire::rewrite(&self.bytes, empties, editor) else {
+            return self.clone();
+        };
+        // Trace ids may have moved. Whatever an editor writes, readers of a batch end early where
+        // its framing breaks.
+        let Checked { items, layout } = wire::check(self.signal, &request).unwrap_or_else(|_| {
+            Checked { items: wire::count(self.signal, &request), layout: Layout::Mixed }
+        });
+        Self { layout, ..self.part(request.into(), items) }
     }
 
     /// What the batch carries.

@@ -138,6 +138,11 @@ impl<'a> Metric<'a> {
         self.data_fields().filter(|field| field.number == 1).filter_map(|field| field.value.bytes())
     }
 
+    /// The fields from the first that holds data that counts.
+    pub(super) fn data(&self) -> &'a [u8] {
+        self.from_data
+    }
+
     /// The fields of the messages that hold the data.
     pub(super) fn data_fields(&self) -> impl Iterator<Item = Field<'a>> + Clone + use<'a> {
         self.contents().flat_map(Fields::new)

@@ -1,4 +1,5 @@
-//! OTLP as bytes: readers that borrow, a writer with exact lengths, and the regrouping of requests.
+//! OTLP as bytes: readers that borrow, a writer with exact lengths, the regrouping of requests and
+//! their rewriting.
 //!
 //! The three signals share one shape: a request holds resource entries, an entry holds scope
 //! entries, a scope entry holds records (spans, log records, metrics). Everything here works on
@@ -20,6 +21,7 @@ pub mod json;
 pub mod log;
 pub mod metric;
 pub mod regroup;
+pub mod rewrite;
 pub mod span;
 pub mod trace_state;
 pub mod write;
@@ -31,5 +33,6 @@ pub use field::{Field, Fields, Value};
 pub use log::LogRecord;
 pub use metric::{DataKind, Metric, Temporality};
 pub use regroup::{Grouping, Part, regroup, regroup_indexed, regroup_points, regroup_resources};
+pub use rewrite::{Change, Editor, Empties, Head, Visit, rewrite};
 pub use span::{Span, StatusCode};
 pub use write::Writer;

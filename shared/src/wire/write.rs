@@ -1,5 +1,7 @@
 //! Writes protobuf messages with exact lengths.
 
+use std::ops::Range;
+
 /// Appends fields to a message.
 ///
 /// Nested messages are written in place: a byte is kept for the length, and the content moves up
@@ -104,21 +106,48 @@ impl Writer {
 
     /// A nested message, written by `fill`.
     pub fn message(&mut self, number: u32, fill: impl FnOnce(&mut Writer)) {
-        self.tag(number, 2);
-        self.buffer.push(0);
-        let start = self.buffer.len();
+        let start = self.begin(number, 0);
         fill(self);
+        self.end(start, 0);
+    }
+
+    /// Begins a nested message of about this length; tells where its content begins.
+    #[inline]
+    pub(super) fn begin(&mut self, number: u32, expected: usize) -> usize {
+        self.tag(number, 2);
+        put_varint(&mut self.buffer, expected as u64); // room for the length, which is set at the end
+        self.buffer.len()
+    }
+
+    /// Ends the message whose content begins at `start` and was expected to be this long. The
+    /// content moves when its length takes more or fewer bytes than the expected one.
+    #[inline]
+    pub(super) fn end(&mut self, start: usize, expected: usize) {
         let length = self.buffer.len() - start;
-        let prefix = varint_len(length as u64);
-        if prefix > 1 {
-            self.buffer.resize(self.buffer.len() + prefix - 1, 0);
-            self.buffer.copy_within(start..start + length, start + prefix - 1);
+        let (room, prefix) = (varint_len(expected as u64), varint_len(length as u64));
+        let content = start - room + prefix;
+        if prefix > room {
+            self.buffer.resize(content + length, 0);
+        }
+        if prefix != room {
+            self.buffer.copy_within(start..start + length, content);
+            self.buffer.truncate(content + length);
         }
         let mut value = length as u64;
-        for byte in &mut self.buffer[start - 1..start - 1 + prefix] {
+        for byte in &mut self.buffer[start - room..content] {
             *byte = (value & 0x7f) as u8 | if value >= 0x80 { 0x80 } else { 0 };
             value >>= 7;
         }
+    }
+
+    /// Forgets what was written behind the first `length` bytes.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.buffer.truncate(length);
+    }
+
+    /// Writes `fields` where others were written before.
+    pub(super) fn rewrite(&mut self, written: Range<usize>, fields: &[u8]) {
+        self.buffer.splice(written, fields.iter().copied());
     }
 
     /// A `KeyValue` with a string value.
@@ -185,6 +214,23 @@ mod tests {
             let outer = Fields::new(&message).next().unwrap().value.bytes().unwrap();
             let fields: Vec<_> = Fields::new(outer).map(|field| field.value).collect();
             assert_eq!(fields, [Value::Bytes(&content), Value::Varint(7)]);
+        }
+    }
+
+    #[test]
+    fn a_nested_message_may_become_shorter_or_longer_than_expected() {
+        for expected in [0, 1, 127, 128, 16_383, 16_384] {
+            for length in [0, 127, 128, 16_384] {
+                let content = vec![b'x'; length];
+                let mut writer = Writer::new();
+                let start = writer.begin(2, expected);
+                writer.raw(&content);
+                writer.end(start, expected);
+                writer.varint(3, 7);
+                let fields: Vec<_> =
+                    Fields::new(writer.as_slice()).map(|field| field.value).collect();
+                assert_eq!(fields, [Value::Bytes(&content), Value::Varint(7)]);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! types as the oracle.
 
 mod disturb;
+mod edits;
 mod oracle;
 mod properties;
 mod requests;
@@ -9,7 +10,9 @@ mod requests;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use shared::wire::{self, Attributes, Fields, Layout, LogRecord, Malformed, Span, check, json};
+use shared::wire::{
+    self, Attributes, Empties, Fields, Layout, LogRecord, Malformed, Span, check, json,
+};
 use shared::wire::{ResourceEntry, ScopeEntry};
 use shared::{Batch, Signal};
 
@@ -96,6 +99,29 @@ proptest! {
     }
 
     #[test]
+    fn rewriting_changes_what_it_is_told_to((_, _, bytes) in any_requests()) {
+        properties::rewritten(&bytes);
+    }
+
+    #[test]
+    fn rewriting_is_decoded_as_changing_what_was_decoded(
+        (signal, _, bytes) in any_requests(),
+        choices in vec(any::<u8>(), 1..50),
+        empties in prop::sample::select(vec![Empties::Keep, Empties::Drop]),
+    ) {
+        let batch = Batch::parse(signal, bytes.into()).unwrap();
+        let mut decoded = Request::decode(signal, batch.bytes()).unwrap();
+        let mut editor = edits::Edits::new(signal, &choices);
+        let rewritten = batch.rewrite(empties, &mut editor);
+        edits::apply(&mut decoded, &choices, empties);
+        let read = Request::decode(signal, rewritten.bytes()).unwrap();
+        prop_assert_eq!(read.encode(), decoded.encode());
+        prop_assert_eq!(rewritten.items(), decoded.items());
+        let parsed = Batch::parse(signal, rewritten.bytes().clone()).unwrap();
+        prop_assert_eq!(parsed, rewritten);
+    }
+
+    #[test]
     fn metrics_cut_by_point_keep_every_point_as_others_decode_it((_, bytes) in requests(Signal::Metrics)) {
         properties::regrouped_by_point(&bytes);
         let batch = Batch::parse(Signal::Metrics, bytes.into()).unwrap();
@@ -149,6 +175,7 @@ proptest! {
         properties::check_and_read(&bytes);
         properties::regrouped(&bytes);
         properties::regrouped_by_point(&bytes);
+        properties::rewritten(&bytes);
         properties::json_both_ways(&bytes);
     }
 
@@ -157,6 +184,7 @@ proptest! {
         properties::check_and_read(&bytes);
         properties::regrouped(&bytes);
         properties::regrouped_by_point(&bytes);
+        properties::rewritten(&bytes);
         properties::json_both_ways(&bytes);
     }
 

@@ -8,9 +8,10 @@ use shared::wire::metric::{
 };
 use shared::wire::span::trace_id;
 use shared::wire::{
-    AnyValue, Attributes, DataKind, Fields, Grouping, Layout, LogRecord, Malformed, Metric, Span,
-    Temporality, Value, check, count, json, regroup, regroup_indexed, regroup_points,
-    regroup_resources, resources,
+    AnyValue, Attributes, Change, DataKind, Editor, Empties, Field, Fields, Grouping, Head, Layout,
+    LogRecord, Malformed, Metric, ResourceEntry, ScopeEntry, Span, Temporality, Value, Visit,
+    Writer, check, count, json, regroup, regroup_indexed, regroup_points, regroup_resources,
+    resources, rewrite,
 };
 
 use crate::oracle::Request;
@@ -96,6 +97,86 @@ pub(crate) fn regrouped_by_point(bytes: &[u8]) {
     kept.sort();
     expected.sort();
     assert_eq!(kept, expected);
+}
+
+/// Leaves out, replaces and keeps records by their length, and marks some scopes and resources.
+struct ByRest;
+
+const MARK: u32 = 1_000;
+
+impl<'a> Editor<'a> for ByRest {
+    fn enter_resource(&mut self, entry: ResourceEntry<'a>) -> Visit {
+        match entry.content.len() % 7 {
+            0 => Visit::Over,
+            1 => Visit::Drop,
+            _ => Visit::Into,
+        }
+    }
+
+    fn record(&mut self, record: &'a [u8], new: &mut Writer) -> Change {
+        match record.len() % 3 {
+            0 => Change::Keep,
+            1 => Change::Drop,
+            _ => {
+                new.raw(record);
+                new.varint(MARK, 1);
+                Change::Replace
+            }
+        }
+    }
+
+    fn leave_resource(&mut self, head: &mut Head) {
+        head.replace().varint(MARK, 2);
+    }
+}
+
+/// Keeps everything.
+struct Keep;
+
+impl Editor<'_> for Keep {}
+
+/// Rewriting changes what it is told to change and nothing else.
+pub(crate) fn rewritten(bytes: &[u8]) {
+    let has_one_head = |content| messages(content, 1) < 2;
+    let are_plain = resources(bytes).all(|entry| {
+        has_one_head(entry.content) && entry.scopes().all(|scope| has_one_head(scope.content))
+    });
+    for empties in [Empties::Keep, Empties::Drop] {
+        let kept = rewrite(bytes, empties, &mut Keep);
+        if are_plain && empties == Empties::Keep {
+            assert_eq!(kept, None);
+        } else if let Some(kept) = kept
+            && are_plain
+        {
+            assert_eq!(rows(&kept), rows(bytes));
+        }
+        let Some(new) = rewrite(bytes, empties, &mut ByRest) else { continue };
+        let mut mark = Writer::new();
+        mark.varint(MARK, 1);
+        let mut expected = Vec::new();
+        for entry in resources(bytes).filter(|entry| entry.content.len() % 7 != 1) {
+            for record in entry.scopes().flat_map(ScopeEntry::records) {
+                match record.len() % 3 {
+                    _ if entry.content.len().is_multiple_of(7) => expected.push(record.to_vec()),
+                    0 => expected.push(record.to_vec()),
+                    1 => {}
+                    _ => expected.push([record, mark.as_slice()].concat()),
+                }
+            }
+        }
+        let records: Vec<_> = rows(&new).iter().map(|row| row.record.to_vec()).collect();
+        assert_eq!(records, expected);
+        assert!(resources(&new).all(|entry| messages(entry.content, 1) == 1));
+        for signal in Signal::ALL {
+            // A mark behind the end of a record whose framing is broken does not mend it.
+            assert!(check(signal, bytes).is_err() || check(signal, &new).is_ok());
+        }
+    }
+}
+
+fn messages(message: &[u8], number: u32) -> usize {
+    let is_message = |field: &Field<'_>| field.number == number && field.value.bytes().is_some();
+    Fields::new(message).filter(is_message).count()
 }
 
 /// What is read from JSON is a request, and writing it comes to a rest; a request is written as
