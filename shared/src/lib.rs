@@ -3,9 +3,10 @@
 //! In reading order: [`wire`] reads and writes OTLP as bytes; a [`batch`] is such bytes, checked
 //! once, with the [`metadata`] that it came with; [`consumer`] is the one seam between components;
 //! [`auth`] is what authenticators do; [`config`], [`telemetry`] and [`clock`] are leaves;
-//! [`ottl`] evaluates conditions on records, [`exponential_histogram`] counts values. On these stand [`queue`], [`processor`],
-//! [`connector`], [`exporter`], [`transport`], [`otlp`], [`membership`] and [`extension`]; [`service`] makes a
-//! process of them.
+//! [`ottl`] evaluates conditions on records and changes them, [`semconv`] knows what spans are
+//! called, [`exponential_histogram`] counts values. On these stand [`queue`], [`processor`],
+//! [`connector`], [`exporter`], [`transport`], [`otlp`], [`membership`] and [`extension`];
+//! [`service`] makes a process of them.
 
 pub mod wire;
 
@@ -19,6 +20,7 @@ pub mod config;
 pub mod exponential_histogram;
 pub mod identity;
 pub mod ottl;
+pub mod semconv;
 pub mod telemetry;
 
 pub mod connector;
