@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::HeaderMap;
+use http::{HeaderMap, Method, Uri};
 
 use crate::batch::Batch;
 use crate::consumer::Rejected;
@@ -19,8 +19,38 @@ pub trait ClientAuth: Send + Sync {
     /// Why it cannot.
     fn sign(&self, metadata: Option<&Metadata>, headers: &mut HeaderMap) -> Result<(), Unsigned>;
 
+    /// The same for a request over HTTP, all of which is known; some sign more than its headers.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn sign_http(
+        &self,
+        metadata: Option<&Metadata>,
+        request: &mut HttpRequest<'_>,
+    ) -> Result<(), Unsigned> {
+        self.sign(metadata, request.headers)
+    }
+
     /// Whether gRPC must not carry these headers in plain text.
     fn needs_tls(&self) -> bool;
+
+    /// Whether it signs nothing but HTTP.
+    fn is_http_only(&self) -> bool {
+        false
+    }
+}
+
+/// A request over HTTP that is about to go out.
+#[derive(Debug)]
+pub struct HttpRequest<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Where it goes.
+    pub url: &'a Uri,
+    /// Its body as it is sent, compressed.
+    pub body: &'a [u8],
+    /// Its headers, without those that the connection adds.
+    pub headers: &'a mut HeaderMap,
 }
 
 /// Checks who sends requests that come in.

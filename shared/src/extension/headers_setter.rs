@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::auth::{Authenticator, ClientAuth, Side, Unsigned};
+use crate::auth::{Authenticator, ClientAuth, HttpRequest, Side, Unsigned};
 use crate::config::{Path, Problems, Secret};
 use crate::metadata::Metadata;
 use crate::service::{BuildError, Commons, ComponentId, Extension, ExtensionConfig};
@@ -238,8 +238,24 @@ impl ClientAuth for Setter {
         self.headers.iter().try_for_each(|header| header.apply(headers, metadata))
     }
 
+    /// One that signs the whole request comes last, since it signs the headers too.
+    fn sign_http(
+        &self,
+        metadata: Option<&Metadata>,
+        request: &mut HttpRequest<'_>,
+    ) -> Result<(), Unsigned> {
+        let whole = self.first.as_ref().filter(|first| first.is_http_only());
+        let Some(whole) = whole else { return self.sign(metadata, request.headers) };
+        self.headers.iter().try_for_each(|header| header.apply(request.headers, metadata))?;
+        whole.sign_http(metadata, request)
+    }
+
     fn needs_tls(&self) -> bool {
         self.first.as_ref().is_some_and(|first| first.needs_tls())
+    }
+
+    fn is_http_only(&self) -> bool {
+        self.first.as_ref().is_some_and(|first| first.is_http_only())
     }
 }
 

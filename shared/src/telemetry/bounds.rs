@@ -8,6 +8,8 @@ pub(super) fn bounds(name: &str) -> &'static [f64] {
         "otelcol_processor_tail_sampling_sampling_decision_timer_latency" => {
             DECISION_LATENCY_BOUNDS
         }
+        "otelcol_exporter_prometheusremotewrite_wal_read_latency"
+        | "otelcol_exporter_prometheusremotewrite_wal_write_latency" => WAL_LATENCY_BOUNDS,
         "otelcol_processor_batch_batch_send_size"
         | "otelcol_exporter_queue_batch_send_size"
         | "otelcol_exporter_enqueue_size" => COUNT_BOUNDS,
@@ -55,6 +57,9 @@ const QUEUE_TIME_BOUNDS: &[f64] =
 
 /// Source: contrib exporter/loadbalancingexporter/metadata.yaml.
 const BACKEND_LATENCY_BOUNDS: &[f64] = &[5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3];
+
+/// Source: contrib exporter/prometheusremotewriteexporter/metadata.yaml.
+const WAL_LATENCY_BOUNDS: &[f64] = &[5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3];
 
 /// Source: contrib processor/tailsamplingprocessor/metadata.yaml.
 const DECISION_LATENCY_BOUNDS: &[f64] = &[

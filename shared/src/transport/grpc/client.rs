@@ -88,6 +88,9 @@ impl GrpcClient {
             None => None,
             Some(id) => Some(commons.client_auth(id)?),
         };
+        if auth.as_ref().is_some_and(|auth| auth.is_http_only()) {
+            return Err(BuildError::new("auth: this extension signs requests over HTTP only"));
+        }
         if tls.is_none() && auth.as_ref().is_some_and(|auth| auth.needs_tls()) {
             return Err(BuildError::new(
                 "auth: these credentials must not be sent in plain text: gRPC needs TLS for them",

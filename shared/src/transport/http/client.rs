@@ -1,46 +1,29 @@
-//! A client of one URL, over HTTP/1.1 or, with TLS, HTTP/2; idle connections are kept.
+//! Sends batches to one URL.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
-use http_body_util::{BodyExt, Collected, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tower_service::Service;
 
-use crate::auth::ClientAuth;
+use super::request::{RequestError, Requester};
 use crate::batch::Batch;
 use crate::clock;
-use crate::config::{Compression, Endpoint, HttpClientConfig};
+use crate::config::{Compression, HttpClientConfig};
 use crate::consumer::Rejected;
 use crate::otlp::{Encoding, read_answer};
 use crate::queue::{Delivered, Sender};
 use crate::service::{BuildError, Commons};
 use crate::transport::compression::{compress, content_encoding};
-use crate::transport::connect::{ConnectError, connect};
 use crate::transport::status;
-use crate::transport::stream::Stream;
-use crate::transport::tls::{Alpn, ClientTls};
-
-/// Largest answer that is read; it is only there to say what went wrong.
-const MAX_ANSWER: usize = 64 * 1024;
 
 /// Sends batches to one URL by OTLP/HTTP.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<Connector, Full<Bytes>>,
+    requester: Requester,
     url: Uri,
     headers: HeaderMap,
-    auth: Option<Arc<dyn ClientAuth>>,
     encoding: Encoding,
     compression: Compression,
 }
@@ -59,29 +42,10 @@ impl HttpClient {
         let url: Uri = url.parse().map_err(|error| {
             BuildError::new(format!("{url:?} is not a URL such as https://host:4318: {error}"))
         })?;
-        let tls = match url.scheme_str() {
-            Some("https") => Some(Arc::new(ClientTls::new(&config.tls, Alpn::Http)?)),
-            _ => None,
-        };
-        let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
-        let idle = match (config.disable_keep_alives, config.max_idle_conns_per_host) {
-            (true, _) => 0,
-            (false, 0) => config.max_idle_conns,
-            (false, per_host) => per_host.min(config.max_idle_conns),
-        };
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(some(config.idle_conn_timeout))
-            .pool_max_idle_per_host(idle)
-            .build(Connector { tls });
+        let requester = Requester::new(config, url.scheme_str(), commons)?;
         let compression = config.compression;
         let headers = headers(config, encoding);
-        let auth = match config.auth.authenticator() {
-            None => None,
-            Some(id) => Some(commons.client_auth(id)?),
-        };
-        Ok(Self { client, url, headers, auth, encoding, compression })
+        Ok(Self { requester, url, headers, encoding, compression })
     }
 
     async fn export(&self, batch: Batch) -> Result<Delivered, Rejected> {
@@ -92,28 +56,22 @@ impl HttpClient {
                 return Err(Rejected::permanent(batch, reason));
             }
         };
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers.clone();
-        if let Some(auth) = &self.auth
-            && let Err(unsigned) =
-                auth.sign(batch.metadata().map(|of| &**of), request.headers_mut())
-        {
-            return Err(unsigned.rejected(batch));
-        }
-        let (parts, body) = match self.client.request(request).await {
-            Ok(answer) => answer.into_parts(),
-            Err(error) => return Err(status::connection_failed(batch, &error)),
+        let answer = match self.requester.send(batch.metadata().map(|of| &**of), request).await {
+            Ok(answer) => answer,
+            Err(RequestError::Unsigned(unsigned)) => return Err(unsigned.rejected(batch)),
+            Err(RequestError::Connection(error)) => {
+                return Err(status::connection_failed(batch, &error));
+            }
         };
-        // The status counts even when the rest of the answer is cut off.
-        let answer = Limited::new(body, MAX_ANSWER).collect().await;
-        let answer = answer.map(Collected::to_bytes).unwrap_or_default();
-        match parts.status.is_success() {
-            true => Ok(delivered(&parts.headers, &answer)),
+        match answer.status.is_success() {
+            true => Ok(delivered(&answer.headers, &answer.body)),
             false => {
                 let now = clock::unix_ns();
-                Err(status::from_http(batch, parts.status, &parts.headers, &answer, now))
+                Err(status::from_http(batch, answer.status, &answer.headers, &answer.body, now))
             }
         }
     }
@@ -182,38 +140,5 @@ impl fmt::Debug for HttpClient {
 impl Sender for HttpClient {
     async fn send(&self, batch: Batch) -> Result<Delivered, Rejected> {
         self.export(batch).await
-    }
-}
-
-/// Makes connections for hyper's pool.
-#[derive(Clone)]
-struct Connector {
-    tls: Option<Arc<ClientTls>>,
-}
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let tls = self.tls.clone();
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
-        let endpoint = Endpoint { host, port, https: tls.is_some() };
-        Box::pin(async move { Ok(TokioIo::new(connect(&endpoint, tls.as_deref()).await?)) })
-    }
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        match self.speaks_http2() {
-            true => Connected::new().negotiated_h2(),
-            false => Connected::new(),
-        }
     }
 }

@@ -1,5 +1,6 @@
-//! HTTP on hyper: OTLP/HTTP's server and client.
+//! HTTP on hyper: a client, and OTLP/HTTP's server and client.
 
 pub mod client;
 mod cors;
+pub mod request;
 pub mod server;

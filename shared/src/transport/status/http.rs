@@ -198,7 +198,7 @@ fn read_body(headers: &HeaderMap, body: &[u8]) -> (Option<i32>, String) {
 }
 
 /// A `Retry-After` header: seconds, or a date.
-fn retry_after(text: &str, now: u64) -> Option<Duration> {
+pub(super) fn retry_after(text: &str, now: u64) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }

@@ -13,6 +13,7 @@
 
 mod grpc;
 mod http;
+mod remote_write;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use self::grpc::{from_grpc, malformed, not_grpc, to_grpc, unauthenticated, u
 pub use self::http::{
     Failure, from_http, http_failure, not_found, wrong_content_type, wrong_method,
 };
+pub use self::remote_write::{Written, written};
 use crate::batch::Batch;
 use crate::consumer::{Reached, Rejected};
 use crate::transport::connect::ConnectError;
@@ -84,17 +86,22 @@ impl Unread {
 
 /// A batch that no answer came to: there was no connection, or it failed.
 pub fn connection_failed(batch: Batch, error: &(dyn Error + 'static)) -> Rejected {
+    let rejected = Rejected::retryable(batch, connection_reason(error));
+    match root(error).is::<ConnectError>() {
+        true => rejected,
+        false => rejected.reached(match is_unprocessed(error) {
+            true => Reached::Nobody,
+            false => Reached::Unknown,
+        }),
+    }
+}
+
+/// Why no answer came, for people; names no host.
+pub fn connection_reason(error: &(dyn Error + 'static)) -> String {
     let bottom = root(error);
     match bottom.downcast_ref::<ConnectError>() {
-        Some(error) => Rejected::retryable(batch, error.reason.clone()),
-        None => {
-            let reached = match is_unprocessed(error) {
-                true => Reached::Nobody,
-                false => Reached::Unknown,
-            };
-            let reason = format!("the connection to the destination failed: {bottom}");
-            Rejected::retryable(batch, reason).reached(reached)
-        }
+        Some(error) => error.reason.to_string(),
+        None => format!("the connection to the destination failed: {bottom}"),
     }
 }
 
