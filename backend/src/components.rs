@@ -15,6 +15,7 @@ use shared::service::{self, Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
 
 use crate::prometheus::{self, PrometheusConfig};
+use crate::remote_write::{self, RemoteWriteConfig};
 use crate::tail_sampling::{self, TailSamplingConfig};
 use shared::connector::span_metrics::{self, SpanMetricsConfig};
 
@@ -35,6 +36,7 @@ pub(crate) fn registry() -> Registry {
         .processor::<TailSamplingConfig>()
         .connector::<SpanMetricsConfig>()
         .exporter::<PrometheusConfig>()
+        .exporter::<RemoteWriteConfig>()
         .gate(tail_sampling::RECORD_POLICY_GATE)
         .gate(tail_sampling::USE_TRACESTATE_GATE)
         .elsewhere(Kind::Exporter, "load_balancing", "edge")
@@ -50,6 +52,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         tail_sampling::DESCRIPTORS,
         span_metrics::DESCRIPTORS,
         prometheus::DESCRIPTORS,
+        remote_write::DESCRIPTORS,
         queue::DESCRIPTORS,
         resolver::DESCRIPTORS,
         &[ResolutionMetrics::DESCRIPTORS, ResolverMetrics::DESCRIPTORS],

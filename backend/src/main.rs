@@ -3,6 +3,7 @@
 mod commands;
 mod components;
 mod prometheus;
+mod remote_write;
 mod tail_sampling;
 
 use std::process::ExitCode;

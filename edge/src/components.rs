@@ -35,6 +35,8 @@ pub(crate) fn registry() -> Registry {
         .connector::<SpanMetricsConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
         .elsewhere(Kind::Exporter, "prometheus", "backend")
+        .elsewhere(Kind::Exporter, "prometheus_remote_write", "backend")
+        .elsewhere(Kind::Exporter, "prometheusremotewrite", "backend")
 }
 
 /// The metrics of those components. A new set is one line.

@@ -5,13 +5,13 @@
 //!
 //! Source: contrib exporter/prometheusexporter.
 
-mod attribute_text;
+pub(crate) mod attribute_text;
 mod collection;
 mod config;
-mod labels;
+pub(crate) mod labels;
 mod metrics;
-mod names;
-mod resource_attributes;
+pub(crate) mod names;
+pub(crate) mod resource_attributes;
 mod scrape;
 #[cfg(test)]
 mod tests;

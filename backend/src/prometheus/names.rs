@@ -132,6 +132,16 @@ impl Naming {
         }
     }
 
+    /// A unit in words, as the metadata of a family has it: `meters_per_second`.
+    pub(crate) fn unit(&self, unit: &str) -> String {
+        let (main, per) = units::words(unit.trim());
+        let words = match self.charset {
+            Charset::Legacy => [clean(main), clean(&per)],
+            Charset::Utf8 => [main.to_owned(), per],
+        };
+        join(words.iter().map(String::as_str))
+    }
+
     fn in_namespace(&self, name: &str) -> String {
         match self.namespace.as_str() {
             "" => name.to_owned(),
