@@ -8,6 +8,7 @@ use shared::wire::export::{ResourceEntry, ScopeEntry};
 use shared::wire::{Fields, Resource, Value};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::places::Place;
 use super::policy::Seen;
 use super::slab::Slab;
 
@@ -65,7 +66,7 @@ impl Headers {
         entry: ResourceEntry<'_>,
         observe: impl FnOnce(Resource<'_>) -> Seen,
     ) -> u32 {
-        collect_header(entry.content, &mut self.scratch);
+        collect_header(entry.content, &mut self.scratch, |_| {});
         let hash = xxh3_64_with_seed(&self.scratch, self.seed);
         let same = |number: &u32| *self.resources[*number].bytes == *self.scratch;
         if let Some(number) = self.resource_index.find(hash, same) {
@@ -86,8 +87,15 @@ impl Headers {
     }
 
     /// The number of an entry's scope header, to be let go by [`Headers::release_scope`].
-    pub(super) fn acquire_scope(&mut self, resource: u32, entry: ScopeEntry<'_>) -> u32 {
-        collect_header(entry.content, &mut self.scratch);
+    ///
+    /// `note` is told where the spans of the entry stand, in their order.
+    pub(super) fn acquire_scope(
+        &mut self,
+        resource: u32,
+        entry: ScopeEntry<'_>,
+        note: impl FnMut(Place),
+    ) -> u32 {
+        collect_header(entry.content, &mut self.scratch, note);
         let seed = self.seed ^ u64::from(resource);
         let hash = xxh3_64_with_seed(&self.scratch, seed);
         let same = |number: &u32| {
@@ -192,12 +200,18 @@ pub(super) fn shrink_index<T>(index: &mut HashTable<T>, hash: impl Fn(&T) -> u64
     }
 }
 
-/// Puts the fields of an entry that are not its nested entries (field 2) into `header`.
-fn collect_header(entry: &[u8], header: &mut Vec<u8>) {
+/// Puts the fields of an entry that are not its nested entries (field 2) into `header`, and tells
+/// where those stand.
+#[inline]
+fn collect_header(entry: &[u8], header: &mut Vec<u8>, mut note: impl FnMut(Place)) {
     header.clear();
-    for field in Fields::new(entry) {
-        if !matches!((field.number, field.value), (2, Value::Bytes(_))) {
-            header.extend_from_slice(field.raw);
+    let mut fields = Fields::new(entry);
+    while let Some(field) = fields.next() {
+        match (field.number, field.value) {
+            (2, Value::Bytes(content)) => {
+                note(Place::new(entry.len() - fields.remaining(), field.raw, content));
+            }
+            _ => header.extend_from_slice(field.raw),
         }
     }
 }
@@ -222,7 +236,7 @@ mod tests {
     fn acquire(headers: &mut Headers, entry: &[u8]) -> (u32, u32) {
         let entry = ResourceEntry { content: entry };
         let resource = headers.acquire_resource(entry, |_| Seen::default());
-        let scope = headers.acquire_scope(resource, entry.scopes().next().unwrap());
+        let scope = headers.acquire_scope(resource, entry.scopes().next().unwrap(), |_| {});
         (resource, scope)
     }
 

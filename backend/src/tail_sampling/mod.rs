@@ -36,6 +36,7 @@ mod former;
 mod inscription;
 mod outcome;
 mod outgoing;
+mod places;
 mod tally;
 
 mod inspection;

@@ -24,6 +24,7 @@ use super::former::Former;
 use super::inscription::Inscription;
 use super::journal::{Journal, Judged};
 use super::outgoing::{Outgoing, RequestSize, Written};
+use super::places::Places;
 use super::sealing::Compression;
 use super::segments::RunId;
 use super::tally::Tally;
@@ -85,6 +86,8 @@ pub(super) struct Shard {
     former: Former,
     buffer: Buffer,
     traces: Traces,
+    /// Where the spans stand that are being taken in.
+    places: Places,
     deadlines: Deadlines,
     /// Bytes of what policies wrote about traces.
     note_bytes: usize,
@@ -142,6 +145,7 @@ impl Shard {
         Self {
             buffer: Buffer::new(settings.segment_bytes, settings.compression, seed),
             traces: Traces::new(seed),
+            places: Places::default(),
             deadlines: Deadlines::new(epoch, settings.decision_wait, waits),
             note_bytes: 0,
             nameless: Vec::new(),

@@ -10,7 +10,7 @@ use super::ast::{self, Body, Boolean, ValueKind};
 use super::error::ParseError;
 use super::functions::{self, Argument, Call, Depends, Function, Kind, Lambda, LambdaBody};
 use super::node::{Env, MapEntry, Node, Test};
-use super::path::{self, SPAN_ENUMS};
+use super::path::{self, Field, SPAN_ENUMS, SpanField};
 use super::scope::View;
 use super::value::{Text, Value};
 use super::{Context, Uses};
@@ -141,7 +141,13 @@ impl Builder {
         let (field, name) = path::resolve(path, self.context)?;
         self.uses.note(field, name);
         let keys = path.segments.last().map(|segment| segment.keys.as_slice()).unwrap_or_default();
-        Ok(Node::Field(field, self.keys(keys)?))
+        let keys = self.keys(keys)?;
+        if let (Field::Span(SpanField::Attributes), Some(Node::Constant(Value::Text(key)))) =
+            (field, keys.first())
+        {
+            self.uses.span_attributes.push(key.as_bytes().into());
+        }
+        Ok(Node::Field(field, keys))
     }
 
     /// The lambda's parameter that a path starts with; the innermost one of that name.

@@ -46,7 +46,7 @@ use path::Field;
 
 pub use error::{EvalError, ParseError};
 pub use parse::{MAX_DEPTH, MAX_TEXT_BYTES};
-pub use scope::{EventScope, Scope, SpanScope, View};
+pub use scope::{EventScope, FindAttribute, Scope, SpanScope, View};
 
 /// What a condition is about. Paths without a prefix belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +73,8 @@ impl fmt::Display for Context {
 pub struct Uses {
     /// The paths, sorted, each once: with their prefix, without their keys.
     pub paths: Vec<String>,
+    /// The span attributes that it reads by a key that is written out.
+    pub span_attributes: Vec<Box<[u8]>>,
     /// Whether it reads the resource.
     pub resource: bool,
     /// Whether it reads the instrumentation scope.

@@ -1,7 +1,7 @@
 //! What a condition is evaluated on.
 
 use super::error::EvalError;
-use crate::wire::{ResourceEntry, ScopeEntry, Span};
+use crate::wire::{AnyValue, ResourceEntry, ScopeEntry, Span};
 
 /// A record with what surrounds it. Each context has one.
 pub trait Scope {
@@ -37,6 +37,7 @@ impl Scope for SpanScope<'_> {
             scope: Some(self.scope),
             span: Some(&self.span),
             event: None,
+            finder: None,
         }
     }
 }
@@ -49,12 +50,19 @@ impl Scope for EventScope<'_> {
 }
 
 /// The parts of a [`Scope`]. Which are there follows from its context.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct View<'a> {
     pub(super) resource: ResourceEntry<'a>,
     scope: Option<ScopeEntry<'a>>,
     span: Option<&'a Span<'a>>,
     event: Option<&'a [u8]>,
+    finder: Option<&'a dyn FindAttribute>,
+}
+
+/// Somebody who knows where a span's attributes are, so that they need not be looked for again.
+pub trait FindAttribute {
+    /// The span's first attribute under `key`.
+    fn find(&self, key: &[u8]) -> Option<AnyValue<'_>>;
 }
 
 /// A condition may be given the scope of another context by mistake.
@@ -63,8 +71,33 @@ const OTHER_CONTEXT: EvalError =
 
 impl<'a> View<'a> {
     /// No record at all: what constants are computed on.
-    pub(super) const EMPTY: View<'static> =
-        View { resource: ResourceEntry { content: &[] }, scope: None, span: None, event: None };
+    pub(super) const EMPTY: View<'static> = View {
+        resource: ResourceEntry { content: &[] },
+        scope: None,
+        span: None,
+        event: None,
+        finder: None,
+    };
+
+    /// A span whose attributes `finder` finds.
+    pub fn of_span(
+        resource: ResourceEntry<'a>,
+        scope: ScopeEntry<'a>,
+        span: &'a Span<'a>,
+        finder: &'a dyn FindAttribute,
+    ) -> Self {
+        let (scope, span, finder) = (Some(scope), Some(span), Some(finder));
+        View { resource, scope, span, event: None, finder }
+    }
+
+    /// The span's first attribute under `key`.
+    #[inline]
+    pub(super) fn span_attribute(&self, key: &[u8]) -> Result<Option<AnyValue<'a>>, EvalError> {
+        Ok(match self.finder {
+            Some(finder) => finder.find(key),
+            None => self.span()?.attribute(key),
+        })
+    }
 
     #[inline]
     pub(super) fn scope(&self) -> Result<ScopeEntry<'a>, EvalError> {

@@ -70,6 +70,12 @@ impl<'a> Fields<'a> {
         Self { rest: message, malformed: false }
     }
 
+    /// How many bytes are left behind the fields that were read.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Whether the iteration ended because the framing was broken.
     #[inline]
     pub fn is_malformed(&self) -> bool {

@@ -39,6 +39,8 @@ pub struct Span<'a> {
     pub flags: u32,
     /// The `Status` message.
     pub status: &'a [u8],
+    /// From the first attribute to the last, with what stands between them.
+    pub attribute_bytes: &'a [u8],
     /// The whole span.
     pub raw: &'a [u8],
 }
@@ -48,7 +50,9 @@ impl<'a> Span<'a> {
     #[inline]
     pub fn read(raw: &'a [u8]) -> Self {
         let mut span = Self { raw, ..Self::default() };
-        for field in Fields::new(raw) {
+        let (mut first, mut last) = (raw.len(), 0);
+        let mut fields = Fields::new(raw);
+        while let Some(field) = fields.next() {
             match (field.number, field.value) {
                 (1, Value::Bytes(bytes)) => span.trace_id = bytes,
                 (2, Value::Bytes(bytes)) => span.span_id = bytes,
@@ -58,17 +62,23 @@ impl<'a> Span<'a> {
                 (6, Value::Varint(kind)) => span.kind = kind,
                 (7, Value::Fixed64(nanos)) => span.start_ns = nanos,
                 (8, Value::Fixed64(nanos)) => span.end_ns = nanos,
+                (9, Value::Bytes(_)) => {
+                    last = raw.len() - fields.remaining();
+                    first = first.min(last - field.raw.len());
+                }
                 (15, Value::Bytes(bytes)) => span.status = bytes,
                 (16, Value::Fixed32(flags)) => span.flags = flags,
                 _ => {}
             }
         }
+        span.attribute_bytes = raw.get(first..last).unwrap_or_default();
         span
     }
 
     /// The span's attributes.
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes::new(self.raw, 9)
+        Attributes::new(self.attribute_bytes, 9)
     }
 
     /// The first attribute under `key`.
@@ -147,6 +157,20 @@ mod tests {
         assert_eq!(span.status_code(), StatusCode::Error);
         assert_eq!(span.trace_id, [9; 16]);
         assert!(span.is_root());
+    }
+
+    #[test]
+    fn attributes_are_found_wherever_they_stand() {
+        let mut writer = Writer::new();
+        writer.int_attribute(9, b"first", 1);
+        writer.bytes(5, b"name");
+        writer.int_attribute(9, b"second", 2);
+        writer.message(11, |event| event.int_attribute(3, b"of an event", 3));
+        let raw = writer.into_vec();
+        let span = Span::read(&raw);
+        let found = [b"first".as_slice(), b"second", b"of an event"].map(|key| span.attribute(key));
+        assert_eq!(found, [Some(AnyValue::Int(1)), Some(AnyValue::Int(2)), None]);
+        assert_eq!(Span::read(b"").attributes().count(), 0);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Bench {
         let entry = ResourceEntry { content: writer.as_slice() };
         let headers = &mut self.buffer.headers;
         let resource = headers.acquire_resource(entry, |_| Seen::default());
-        let scope = headers.acquire_scope(resource, entry.scopes().next().unwrap());
+        let scope = headers.acquire_scope(resource, entry.scopes().next().unwrap(), |_| {});
         let mut span = Writer::new();
         span.message(2, |span| span.bytes(5, &vec![b'x'; size]));
         let run = self.buffer.append_leaving(scope, span.as_slice());

@@ -269,8 +269,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The number of an attribute's key, for [`Sight::attribute`].
-    pub(super) fn key(&mut self, key: &str) -> KeyId {
-        self.keys.intern(key.as_bytes())
+    pub(super) fn key(&mut self, key: impl AsRef<[u8]>) -> KeyId {
+        self.keys.intern(key.as_ref())
     }
 
     /// A number for something that a policy writes [`Notes`] about.

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use shared::Batch;
 use shared::wire::export::{ResourceEntry, ScopeEntry, resources};
-use shared::wire::{Fields, Resource, Span, Value};
+use shared::wire::{Resource, Span};
 
 use super::super::deadlines::{Cause, Moment};
 use super::super::evaluate::{Policies, Verdict};
 use super::super::inscription::{Reason, Source};
 use super::super::outcome::Outcome;
+use super::super::places::Place;
 use super::super::policy::Seen;
 use super::super::sighting::show_again;
 use super::super::trace::{Sequence, Summary, Trace, TraceId};
@@ -27,6 +28,10 @@ struct Arrival<'a> {
     moment: Moment,
 }
 
+/// Spans whose traces are looked for together: enough that what memory takes for one is used for
+/// the others.
+const TOGETHER: usize = 32;
+
 impl Shard {
     /// Takes the spans of a batch in. Limits are kept by [`Shard::judge`], which must follow.
     pub(in super::super) fn admit(&mut self, batch: &Batch, now: Instant) {
@@ -41,35 +46,64 @@ impl Shard {
                 headers.acquire_resource(entry, |resource| policies.observe_resource(resource));
             let resource_seen = self.buffer.headers.seen(resource_number);
             for scope_entry in entry.scopes() {
-                let scope = self.buffer.headers.acquire_scope(resource_number, scope_entry);
+                let mut places = std::mem::take(&mut self.places);
+                places.clear();
+                let note = |place| places.note(place);
+                let scope = self.buffer.headers.acquire_scope(resource_number, scope_entry, note);
                 let arrival =
                     Arrival { entry, resource, resource_seen, scope_entry, scope, now, moment };
-                for field in Fields::new(scope_entry.content) {
-                    let (2, Value::Bytes(span)) = (field.number, field.value) else { continue };
-                    self.tally.received_spans += 1;
-                    match TraceId::try_from(batch.trace_id(span)) {
-                        Ok(id) if id != [0; 16] => {
-                            self.admit_span(id, span, field.raw, arrival, &mut last_late);
-                        }
-                        _ => self.admit_nameless(span, field.raw, arrival),
+                loop {
+                    for some in places.noted().chunks(TOGETHER) {
+                        self.admit_some(batch, some, arrival, &mut last_late);
+                    }
+                    if !places.go_on(scope_entry.content) {
+                        break;
                     }
                 }
+                self.places = places;
                 self.buffer.headers.release_scope(scope);
             }
             self.buffer.headers.release_resource(resource_number);
         }
     }
 
+    /// Takes in spans that stand in a row, [`TOGETHER`] at most.
+    fn admit_some(
+        &mut self,
+        batch: &Batch,
+        places: &[Place],
+        arrival: Arrival<'_>,
+        last_late: &mut Option<TraceId>,
+    ) {
+        let entry = arrival.scope_entry.content;
+        let mut found: [(TraceId, Option<Sequence>); TOGETHER] = Default::default();
+        for (place, found) in places.iter().zip(&mut found) {
+            if let Ok(id) = TraceId::try_from(batch.trace_id(place.span(entry))) {
+                *found = (id, self.traces.find(&id));
+            }
+        }
+        self.tally.received_spans += places.len() as u64;
+        for (place, (id, sequence)) in places.iter().zip(found) {
+            let (span, raw) = (place.span(entry), place.field(entry));
+            if id == TraceId::default() {
+                self.admit_nameless(span, raw, arrival);
+            } else {
+                self.admit_span((id, sequence), span, raw, arrival, last_late);
+            }
+        }
+    }
+
+    /// Takes a span in whose trace waits at `known`, or did not wait yet a few spans ago.
     #[inline]
     fn admit_span(
         &mut self,
-        id: TraceId,
+        (id, known): (TraceId, Option<Sequence>),
         span: &[u8],
         raw: &[u8],
         arrival: Arrival<'_>,
         last_late: &mut Option<TraceId>,
     ) {
-        let sequence = match self.traces.find(&id) {
+        let sequence = match known.or_else(|| self.traces.find(&id)) {
             Some(sequence) => sequence,
             None => {
                 if let Some((verdict, age)) = self.decided.get(&id, arrival.now) {

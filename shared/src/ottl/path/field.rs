@@ -178,7 +178,7 @@ impl Field {
         key: &[u8],
     ) -> Result<Option<Value<'a>>, EvalError> {
         Ok(match self {
-            Field::Span(SpanField::Attributes) => view.span()?.attribute(key).map(Value::from),
+            Field::Span(SpanField::Attributes) => view.span_attribute(key)?.map(Value::from),
             Field::Span(SpanField::TraceState) => {
                 let header = view.span()?.trace_state;
                 // A header that does not parse gives nil, a member that is not there an empty text.

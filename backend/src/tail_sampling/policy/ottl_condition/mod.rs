@@ -13,8 +13,11 @@ mod probe;
 use shared::clock;
 use shared::config::{self, Node, Path, Problems};
 use shared::config_struct;
-use shared::ottl::{Condition, Context, EventScope, ParseError, Scope, SpanScope};
+use shared::ottl::{
+    Condition, Context, EventScope, FindAttribute, ParseError, Scope, SpanScope, View,
+};
 use shared::telemetry::thin::Thin;
+use shared::wire::AnyValue;
 use tracing::warn;
 
 use super::{
@@ -104,8 +107,12 @@ impl PolicyConfig for OttlConditionConfig {
             conditions.map(|parsed| parsed.expect("validate parsed it")).collect()
         };
         let compat = builder.terms().compat;
+        let span: Vec<Condition> = parse(&self.span, Context::Span);
+        for key in span.iter().flat_map(|condition| &condition.uses().span_attributes) {
+            builder.key(key);
+        }
         builder.policy(OttlCondition {
-            span: parse(&self.span, Context::Span),
+            span,
             event: parse(&self.spanevent, Context::SpanEvent),
             error_mode: self.error_mode.unwrap_or(ErrorMode::when_unset(compat)),
             thin: Thin::new(),
@@ -155,6 +162,19 @@ struct OttlCondition {
 /// A condition could not be evaluated before any held.
 const FAILED: Marks = Marks::of(1);
 
+impl Scope for Sight<'_> {
+    #[inline]
+    fn view(&self) -> View<'_> {
+        View::of_span(self.entry, self.scope, self.span, self)
+    }
+}
+
+impl FindAttribute for Sight<'_> {
+    fn find(&self, key: &[u8]) -> Option<AnyValue<'_>> {
+        self.attribute_named(key)
+    }
+}
+
 impl OttlCondition {
     /// Whether any of the conditions holds.
     fn any(&self, conditions: &[Condition], scope: &impl Scope) -> Result<bool, Failed> {
@@ -175,11 +195,11 @@ impl OttlCondition {
     }
 
     fn look(&self, sight: &Sight<'_>) -> Result<bool, Failed> {
-        let span = SpanScope { resource: sight.entry, scope: sight.scope, span: *sight.span };
-        if self.any(&self.span, &span)? {
+        if self.any(&self.span, sight)? {
             return Ok(true);
         }
         if !self.event.is_empty() {
+            let span = SpanScope { resource: sight.entry, scope: sight.scope, span: *sight.span };
             for event in sight.span.events() {
                 if self.any(&self.event, &EventScope { span: &span, event })? {
                     return Ok(true);
