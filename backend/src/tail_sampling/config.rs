@@ -82,7 +82,8 @@ config_enum! {
     pub(crate) enum SamplingStrategy {
         /// When they are due.
         TraceComplete = "trace-complete",
-        /// Piece by piece; refused.
+        /// Piece by piece as they come in, by what the piece alone holds: what a policy wants leaves
+        /// at once, and what none wanted when it is due is not kept. For policies without a state.
         SpanIngest = "span-ingest",
     }
 }
@@ -175,6 +176,9 @@ impl ProcessorConfig for TailSamplingConfig {
                 problems.report(&at, message);
             }
         }
+        if self.sampling_strategy == SamplingStrategy::SpanIngest {
+            self.check_pieces(&at, problems);
+        }
         let asked = match self.sample_on_first_match {
             true => Asked::UpToFirstMatch,
             false => Asked::All,
@@ -197,17 +201,30 @@ impl ProcessorConfig for TailSamplingConfig {
 }
 
 impl TailSamplingConfig {
+    /// What cannot be told of a piece of a trace, and what never is.
+    fn check_pieces(&self, at: &Path<'_>, problems: &mut Problems) {
+        for (index, policy) in self.policies.iter().enumerate() {
+            if policy.is_stateful() {
+                problems.report(
+                    &at.index(index),
+                    "cannot be used with sampling_strategy: span-ingest, because what it says of a \
+                     piece does not hold for the trace",
+                );
+            } else if policy.drops() {
+                problems.warn(
+                    &at.index(index),
+                    "keeps every trace from being sampled with sampling_strategy: span-ingest: a \
+                     later span may still be one to drop it for, and at decision_wait it is not \
+                     sampled, as in the Collector",
+                );
+            }
+        }
+    }
+
     /// What the Collector can do and this does otherwise.
     fn refuse_other_stores(&self, at: &Path<'_>, problems: &mut Problems) {
         if !(1..=256).contains(&self.num_shards) {
             problems.report(&at.key("num_shards"), "must be from 1 to 256");
-        }
-        if self.sampling_strategy == SamplingStrategy::SpanIngest {
-            problems.report(
-                &at.key("sampling_strategy"),
-                "\"span-ingest\" is not supported: it judges pieces of traces; with \
-                 early_release, spans leave as soon as the decision about the whole trace is certain",
-            );
         }
         if self.tail_storage.is_some() {
             problems.report(
@@ -390,17 +407,30 @@ mod tests {
             ["decision_wiat: unknown key, did you mean \"decision_wait\"?"]
         );
         assert_eq!(
-            problems(&format!(
-                "num_shards: 0\ntail_storage: pebble\nsampling_strategy: span-ingest\n{POLICY}"
-            )),
+            problems(&format!("num_shards: 0\ntail_storage: pebble\n{POLICY}")),
             [
                 "num_shards: must be from 1 to 256",
-                "sampling_strategy: \"span-ingest\" is not supported: it judges pieces of traces; \
-                 with early_release, spans leave as soon as the decision about the whole trace is \
-                 certain",
                 "tail_storage: is not supported: the buffer is in memory, within \
                  max_buffer_bytes; buffer_compression makes it smaller",
             ]
         );
+    }
+
+    #[test]
+    fn only_policies_without_a_state_judge_pieces() {
+        let policies = "policies:
+  - {name: a, type: latency, latency: {threshold_ms: 5, upper_threshold_ms: 9}}
+  - {name: b, type: span_count, span_count: {min_spans: 2, max_spans: 3}}
+  - {name: c, type: rate_limiting, rate_limiting: {spans_per_second: 9}}
+  - {name: d, type: and, and: {and_sub_policy: [{name: x, type: bytes_limiting, bytes_limiting: {bytes_per_second: 9}}]}}
+  - {name: e, type: latency, latency: {threshold_ms: 5}}
+  - {name: f, type: span_count, span_count: {min_spans: 2}}";
+        let message = "cannot be used with sampling_strategy: span-ingest, because what it says of \
+                       a piece does not hold for the trace";
+        let expected = [0, 1, 2, 3].map(|index| format!("policies::{index}: {message}"));
+        let found = problems(&format!("sampling_strategy: span-ingest\n{policies}"));
+        let found: Vec<_> = found.into_iter().filter(|line| line.contains("span-ingest")).collect();
+        assert_eq!(found, expected);
+        assert!(!problems(policies).iter().any(|line| line.contains("span-ingest")));
     }
 }

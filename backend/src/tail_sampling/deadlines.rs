@@ -56,13 +56,15 @@ pub(super) enum Cause {
     Bytes,
     /// The process stops.
     Shutdown,
+    /// A piece of it was decisive.
+    Piece,
 }
 
 impl Cause {
     /// How many there are.
     pub(super) const COUNT: usize = Self::ALL.len();
     /// All of them.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Wait,
         Self::Root,
         Self::Idle,
@@ -71,6 +73,7 @@ impl Cause {
         Self::NumTraces,
         Self::Bytes,
         Self::Shutdown,
+        Self::Piece,
     ];
 
     /// As the `reason` label has it.
@@ -84,6 +87,7 @@ impl Cause {
             Self::NumTraces => "num_traces",
             Self::Bytes => "bytes",
             Self::Shutdown => "shutdown",
+            Self::Piece => "span_ingest",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Policies in dry run vote after all others, on every trace. What they say is counted and changes
 //! nothing.
 
+use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use std::time::Instant;
 use shared::wire::export::{ResourceEntry, ScopeEntry};
 use shared::wire::{Resource, Span};
 
-use super::config::TailSamplingConfig;
+use super::config::{SamplingStrategy, TailSamplingConfig};
 use super::outcome::Outcome;
 use super::policy::{
     Branch, Builder, Case, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Terms,
@@ -43,6 +44,8 @@ pub(super) struct Policies {
     keys: Keys,
     /// Whether a trace that one policy keeps is not shown to the others.
     first_match: bool,
+    /// Whether pieces of traces are judged, and not whole ones.
+    by_piece: bool,
     /// How often a policy panicked while it looked at a span or a resource.
     panics: AtomicU64,
 }
@@ -122,6 +125,7 @@ impl Policies {
         let Watch { watchers, note_takers, keys } = builder.finish();
         let (names, panics) = (names.clone(), AtomicU64::new(0));
         let first_match = config.sample_on_first_match;
+        let by_piece = config.sampling_strategy == SamplingStrategy::SpanIngest;
         Self {
             rules,
             dropping: drop_count,
@@ -131,6 +135,7 @@ impl Policies {
             note_takers,
             keys,
             first_match,
+            by_piece,
             panics,
         }
     }
@@ -235,10 +240,13 @@ impl Policies {
     /// Decides about each of `traces`: not sampled if a policy drops it, else sampled if any policy
     /// says so.
     ///
+    /// Of a piece of a trace only what holds for the whole is decided: while there is a policy that
+    /// may drop it for a later span, none may keep it.
+    ///
     /// `tallies` has one entry a policy; `stopwatch` times the policies and decides nothing.
-    pub(super) fn judge(
+    pub(super) fn judge<T: Borrow<Trace>>(
         &self,
-        traces: &[Trace],
+        traces: &[T],
         now: Instant,
         tallies: &mut [PolicyTally],
         stopwatch: impl Fn() -> Instant,
@@ -254,8 +262,13 @@ impl Policies {
             tally.time += ended.saturating_duration_since(begun);
             begun = ended;
         };
-        for (index, (branch, tally)) in (0..).zip(self.rules.iter().zip(&mut *applied)) {
-            for (trace, poll) in traces.iter().zip(&mut polls) {
+        let rules = match self.by_piece && self.dropping > 0 {
+            true => &self.rules[..self.dropping],
+            false => &self.rules[..],
+        };
+        let traces = || traces.iter().map(Borrow::borrow);
+        for (index, (branch, tally)) in (0..).zip(rules.iter().zip(&mut *applied)) {
+            for (trace, poll) in traces().zip(&mut polls) {
                 if !self.is_settled(poll.verdict.decision)
                     && let Some(vote) = ask(branch, trace, now, tally)
                 {
@@ -265,7 +278,7 @@ impl Policies {
             lap(tally);
         }
         for (branch, tally) in self.rehearsed.iter().zip(rehearsed) {
-            for (trace, poll) in traces.iter().zip(&polls) {
+            for (trace, poll) in traces().zip(&polls) {
                 if let Some(vote) = ask(branch, trace, now, tally)
                     && would_change(vote.decision, poll.verdict.decision)
                 {
@@ -274,7 +287,7 @@ impl Policies {
             }
             lap(tally);
         }
-        for (trace, poll) in traces.iter().zip(&polls) {
+        for (trace, poll) in traces().zip(&polls) {
             if let (Decision::Sampled, Keepers::Only(index)) = (poll.verdict.decision, poll.keepers)
             {
                 applied[index as usize].alone.add(&trace.summary);

@@ -179,7 +179,7 @@ metric_set! {
 metric_set! {
     /// Why traces were judged when they were.
     pub(super) struct CauseMetrics ["reason"];
-    /// Number of traces by why they were judged when they were: their wait was over (decision_wait), their root was in (root), no more spans came (idle), they had grown large (size) or too large to be kept (too_large), or, before their time, too many were waiting (num_traces), too many bytes were held (bytes), or the process stops (shutdown).
+    /// Number of traces by why they were judged when they were: their wait was over (decision_wait), their root was in (root), no more spans came (idle), they had grown large (size) or too large to be kept (too_large), or, before their time, too many were waiting (num_traces), too many bytes were held (bytes), the process stops (shutdown), or a piece of them was decisive (span_ingest).
     traces: Counter = "otelcol_processor_tail_sampling_decision_reasons", "{trace}";
 }
 

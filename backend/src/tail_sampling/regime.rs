@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shared::telemetry::{cgroup, process};
 
-use super::config::TailSamplingConfig;
+use super::config::{SamplingStrategy, TailSamplingConfig};
 use super::evaluate::Policies;
 use super::inscription::Inscription;
 use super::metrics::Handles;
@@ -56,6 +56,7 @@ pub(super) fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
     let wait = |wait: Duration| Some(wait).filter(|wait| !wait.is_zero());
     let max_bytes = config.max_buffer_bytes.unwrap_or_else(default_max_bytes);
     let cache = &config.decision_cache;
+    let by_piece = config.sampling_strategy == SamplingStrategy::SpanIngest;
     Settings {
         decision_wait: config.decision_wait,
         wait_after_root: wait(config.decision_wait_after_root_received),
@@ -76,7 +77,8 @@ pub(super) fn settings(config: &TailSamplingConfig, shards: usize) -> Settings {
         dry_run: config.dry_run,
         block_on_overflow: config.block_on_overflow,
         compression: config.buffer_compression,
-        early_release: config.early_release,
+        early_release: config.early_release && !by_piece,
+        by_piece,
         inscription: Inscription { policy: config.record_policy, threshold: config.use_tracestate },
         segment_bytes: SEGMENT_BYTES,
         request: REQUEST,

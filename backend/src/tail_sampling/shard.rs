@@ -28,15 +28,17 @@ use super::places::Places;
 use super::sealing::Compression;
 use super::segments::RunId;
 use super::tally::Tally;
-use super::trace::{Trace, Traces};
+use super::trace::{Sequence, Trace, Traces};
 
 mod admit;
 mod judge;
 
 mod inspection;
+mod pieces;
 
 /// A shard's share of the settings.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the configuration")]
 pub(super) struct Settings {
     /// How long a trace waits from its first span.
     pub(super) decision_wait: Duration,
@@ -64,6 +66,8 @@ pub(super) struct Settings {
     pub(super) dry_run: bool,
     /// Whether traces whose outcome is certain are held no longer.
     pub(super) early_release: bool,
+    /// Whether pieces of traces are judged as they come in.
+    pub(super) by_piece: bool,
     /// What is written on kept spans.
     pub(super) inscription: Inscription,
     /// How full segments are kept.
@@ -88,6 +92,8 @@ pub(super) struct Shard {
     traces: Traces,
     /// Where the spans stand that are being taken in.
     places: Places,
+    /// The traces that these are of, if pieces of them are judged.
+    touched: Vec<Sequence>,
     deadlines: Deadlines,
     /// Bytes of what policies wrote about traces.
     note_bytes: usize,
@@ -146,6 +152,7 @@ impl Shard {
             buffer: Buffer::new(settings.segment_bytes, settings.compression, seed),
             traces: Traces::new(seed),
             places: Places::default(),
+            touched: Vec::new(),
             deadlines: Deadlines::new(epoch, settings.decision_wait, waits),
             note_bytes: 0,
             nameless: Vec::new(),

@@ -91,6 +91,13 @@ impl Trace {
         }
     }
 
+    /// Makes room for what the policies see in its next piece. How many spans and bytes it has counts
+    /// over all pieces, its duration does not.
+    pub(super) fn forget_piece(&mut self) {
+        (self.seen, self.notes) = (Seen::default(), Notes::default());
+        (self.summary.start_ns, self.summary.end_ns) = (0, 0);
+    }
+
     /// What its policies may decide from.
     pub(super) fn case(&self, now: Instant) -> Case<'_> {
         Case { seen: self.seen, summary: &self.summary, notes: &self.notes, now }

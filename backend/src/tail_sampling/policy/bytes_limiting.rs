@@ -37,6 +37,10 @@ impl PolicyConfig for BytesLimitingConfig {
         true
     }
 
+    fn is_stateful(&self) -> bool {
+        true
+    }
+
     fn shares_tier(&self) -> bool {
         self.cluster
     }

@@ -94,6 +94,10 @@ impl PolicyConfig for EmaDynamicConfig {
         true
     }
 
+    fn is_stateful(&self) -> bool {
+        true
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let rate = 100.0 / self.goal_percentage;
         let settings = self.averages.settings(Goal::Rate(rate), rate, self.keys.max_keys);

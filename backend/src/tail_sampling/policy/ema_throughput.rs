@@ -44,6 +44,10 @@ impl PolicyConfig for EmaThroughputConfig {
         true
     }
 
+    fn is_stateful(&self) -> bool {
+        true
+    }
+
     fn shares_tier(&self) -> bool {
         self.cluster
     }

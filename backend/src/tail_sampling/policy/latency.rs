@@ -52,6 +52,10 @@ impl PolicyConfig for LatencyConfig {
         self.threshold_ms == 0 && self.upper_threshold_ms == 0
     }
 
+    fn is_stateful(&self) -> bool {
+        self.upper_threshold_ms != 0
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let upper = Some(self.upper_threshold_ms).filter(|upper| *upper != 0);
         let inclusive = upper.is_none() && builder.terms().compat == Compat::V0156;

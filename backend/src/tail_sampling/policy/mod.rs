@@ -381,6 +381,12 @@ pub(super) trait PolicyConfig: Decode + Fields + fmt::Debug + Send + Sync + 'sta
         self.parts().iter().any(NamedPolicy::has_budget)
     }
 
+    /// Whether what it says of a part of a trace may not hold for the whole. Which these are is as
+    /// in the Collector: a `composite` is not, for its own limit.
+    fn is_stateful(&self) -> bool {
+        self.parts().iter().any(NamedPolicy::is_stateful)
+    }
+
     /// Whether it has limits of which this backend takes its part of the tier's.
     fn shares_tier(&self) -> bool {
         self.parts().iter().any(NamedPolicy::shares_tier)

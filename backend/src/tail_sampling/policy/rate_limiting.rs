@@ -38,6 +38,10 @@ impl PolicyConfig for RateLimitingConfig {
         true
     }
 
+    fn is_stateful(&self) -> bool {
+        true
+    }
+
     fn shares_tier(&self) -> bool {
         self.cluster
     }

@@ -16,6 +16,7 @@ trait AnyPolicyConfig: fmt::Debug + Send + Sync {
     fn marks(&self) -> usize;
     fn keeps_everything(&self) -> bool;
     fn has_budget(&self) -> bool;
+    fn is_stateful(&self) -> bool;
     fn shares_tier(&self) -> bool;
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule>;
 }
@@ -38,6 +39,10 @@ impl<C: PolicyConfig> AnyPolicyConfig for C {
     }
     fn has_budget(&self) -> bool {
         PolicyConfig::has_budget(self)
+    }
+
+    fn is_stateful(&self) -> bool {
+        PolicyConfig::is_stateful(self)
     }
     fn shares_tier(&self) -> bool {
         PolicyConfig::shares_tier(self)
@@ -122,6 +127,11 @@ impl NamedPolicy {
     /// Whether it has a limited amount to give.
     pub(in crate::tail_sampling) fn has_budget(&self) -> bool {
         self.config.has_budget()
+    }
+
+    /// Whether what it says of a part of a trace may not hold for the whole.
+    pub(in crate::tail_sampling) fn is_stateful(&self) -> bool {
+        self.config.is_stateful()
     }
 
     /// Whether it has limits of which this backend takes its part of the tier's.

@@ -151,6 +151,11 @@ impl PolicyConfig for RulesConfig {
         samplers.any(NamedPolicy::has_budget)
     }
 
+    /// A later rule may be the first that matches the whole.
+    fn is_stateful(&self) -> bool {
+        true
+    }
+
     fn shares_tier(&self) -> bool {
         let mut samplers = self.rules.iter().filter_map(|rule| rule.sampler.as_ref());
         samplers.any(NamedPolicy::shares_tier)

@@ -32,6 +32,10 @@ impl PolicyConfig for SpanCountConfig {
         self.min_spans <= 1 && self.max_spans == 0
     }
 
+    fn is_stateful(&self) -> bool {
+        self.max_spans != 0
+    }
+
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let max = Some(self.max_spans).filter(|max| *max != 0);
         builder.policy(SpanCount { min: self.min_spans.into(), max: max.map(i64::from) })

@@ -68,6 +68,10 @@ impl PolicyConfig for WindowedThroughputConfig {
         true
     }
 
+    fn is_stateful(&self) -> bool {
+        true
+    }
+
     fn shares_tier(&self) -> bool {
         self.cluster
     }

@@ -63,6 +63,9 @@ impl Shard {
                 self.places = places;
                 self.buffer.headers.release_scope(scope);
             }
+            if self.settings.by_piece {
+                self.judge_pieces(now);
+            }
             self.buffer.headers.release_resource(resource_number);
         }
     }
@@ -124,7 +127,10 @@ impl Shard {
         let trace = self.traces.get_mut(sequence).expect("it was just found or pushed");
         // Counted again when the span has been noted.
         self.note_bytes -= trace.notes.allocated();
-        if trace.generation != self.generation && trace.outcome.is_none() {
+        if self.settings.by_piece {
+            trace.generation = self.generation;
+            self.touched.push(sequence);
+        } else if trace.generation != self.generation && trace.outcome.is_none() {
             show_again(trace, &self.buffer, &self.policies);
             trace.generation = self.generation;
         }

@@ -67,6 +67,10 @@ impl Shard {
                 self.conclude(&trace, verdict, now);
                 continue;
             }
+            if self.settings.by_piece {
+                self.conclude(&trace, Verdict::NOT_SAMPLED, now);
+                continue;
+            }
             if trace.generation != self.generation {
                 work += trace.summary.spans as usize;
                 show_again(&mut trace, &self.buffer, &self.policies);
@@ -85,7 +89,7 @@ impl Shard {
     }
 
     /// What the policies decided becomes the verdict, unless another one has begun already.
-    fn conclude(&mut self, trace: &Trace, mut verdict: Verdict, now: Instant) {
+    pub(super) fn conclude(&mut self, trace: &Trace, mut verdict: Verdict, now: Instant) {
         if self.settings.dry_run {
             self.tally.rehearsed[verdict.decision as usize] += 1;
             verdict = Verdict::DRY_RUN;

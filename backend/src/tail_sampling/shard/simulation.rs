@@ -130,6 +130,7 @@ impl Run {
             not_sampled_cache: 100_000,
             dry_run: false,
             early_release: !exact,
+            by_piece: false,
             compression: compression(&mut random),
             block_on_overflow: false,
             segment_bytes: random.random_range(256..8192),

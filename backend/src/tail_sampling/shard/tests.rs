@@ -24,6 +24,7 @@ pub(in crate::tail_sampling) fn settings() -> Settings {
         not_sampled_cache: 1000,
         dry_run: false,
         early_release: false,
+        by_piece: false,
         compression: Compression::None,
         block_on_overflow: false,
         segment_bytes: 4096,
