@@ -8,8 +8,11 @@ use shared::extension::headers_setter::HeadersSetterConfig;
 use shared::extension::health_check::HealthCheckConfig;
 use shared::membership::resolver::{self, ResolutionMetrics, ResolverMetrics};
 use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
+use shared::processor::attributes::AttributesConfig;
 use shared::processor::batch::{self, BatchConfig};
+use shared::processor::items;
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
+use shared::processor::resource::ResourceConfig;
 use shared::queue;
 use shared::service::{self, Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
@@ -27,6 +30,8 @@ pub(crate) fn registry() -> Registry {
         .exporter::<OtlpHttpConfig>()
         .processor::<BatchConfig>()
         .processor::<MemoryLimiterConfig>()
+        .processor::<AttributesConfig>()
+        .processor::<ResourceConfig>()
         .exporter::<DebugConfig>()
         .exporter::<FileConfig>()
         .extension::<HealthCheckConfig>()
@@ -49,6 +54,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         otlp::DESCRIPTORS,
         batch::DESCRIPTORS,
         memory_limiter::DESCRIPTORS,
+        items::DESCRIPTORS,
         tail_sampling::DESCRIPTORS,
         span_metrics::DESCRIPTORS,
         prometheus::DESCRIPTORS,

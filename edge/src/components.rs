@@ -9,8 +9,11 @@ use shared::extension::headers_setter::HeadersSetterConfig;
 use shared::extension::health_check::HealthCheckConfig;
 use shared::membership::resolver;
 use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
+use shared::processor::attributes::AttributesConfig;
 use shared::processor::batch::{self, BatchConfig};
+use shared::processor::items;
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
+use shared::processor::resource::ResourceConfig;
 use shared::queue;
 use shared::service::{self, Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
@@ -25,6 +28,8 @@ pub(crate) fn registry() -> Registry {
         .exporter::<OtlpHttpConfig>()
         .processor::<BatchConfig>()
         .processor::<MemoryLimiterConfig>()
+        .processor::<AttributesConfig>()
+        .processor::<ResourceConfig>()
         .exporter::<LoadBalancingConfig>()
         .exporter::<DebugConfig>()
         .exporter::<FileConfig>()
@@ -45,6 +50,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         otlp::DESCRIPTORS,
         batch::DESCRIPTORS,
         memory_limiter::DESCRIPTORS,
+        items::DESCRIPTORS,
         queue::DESCRIPTORS,
         service::DESCRIPTORS,
         file::DESCRIPTORS,

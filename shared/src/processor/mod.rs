@@ -1,4 +1,10 @@
 //! Processors that both tiers know.
 
+mod actions;
+pub mod attributes;
 pub mod batch;
+pub mod items;
 pub mod memory_limiter;
+pub mod resource;
+#[cfg(test)]
+pub(crate) mod testing;

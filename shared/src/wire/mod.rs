@@ -23,6 +23,7 @@ pub mod metric;
 pub mod regroup;
 pub mod rewrite;
 pub mod span;
+pub mod text;
 pub mod trace_state;
 pub mod write;
 

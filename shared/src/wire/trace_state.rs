@@ -152,32 +152,74 @@ impl<'a> Otel<'a> {
             if !is_valid {
                 return None;
             }
-            match (key, text.len()) {
-                (b"rv", DIGITS) => otel.randomness = Some(hexadecimal(text)?),
-                (b"th", length @ 1..=DIGITS) => {
-                    otel.threshold = Some(hexadecimal(text)? << (4 * (DIGITS - length)));
-                }
-                (b"rv" | b"th", _) => return None,
+            match key {
+                b"rv" => otel.randomness = Some(randomness_in(text)?),
+                b"th" => otel.threshold = Some(threshold_of(text)?),
                 _ => {}
             }
         }
         Some(otel)
     }
 
-    /// Appends the member with this threshold.
-    fn put(&self, threshold: u64, text: &mut Vec<u8>) {
+    /// Appends the member with this randomness and threshold; what is `None` stays as it is.
+    fn put(&self, randomness: Option<u64>, threshold: Option<u64>, text: &mut Vec<u8>) {
         let fields = || self.value.split(|byte| *byte == b';').filter(|field| !field.is_empty());
         let is = |field: &[u8], key: &[u8]| field.starts_with(key);
+        let known = |key| fields().rfind(|field| is(field, key));
         text.extend_from_slice(b"ot=");
-        if let Some(field) = fields().rfind(|field| is(field, b"rv:")) {
-            text.extend_from_slice(field);
-            text.push(b';');
+        let start = text.len();
+        match (randomness, known(b"rv:")) {
+            (Some(randomness), _) => {
+                text.extend_from_slice(b"rv:");
+                put_randomness(randomness, text);
+            }
+            (None, Some(field)) => text.extend_from_slice(field),
+            (None, None) => {}
         }
-        text.extend_from_slice(b"th:");
-        put_threshold(threshold, text);
+        let separate = |text: &mut Vec<u8>| {
+            if text.len() > start {
+                text.push(b';');
+            }
+        };
+        match (threshold, known(b"th:")) {
+            (Some(threshold), _) => {
+                separate(text);
+                text.extend_from_slice(b"th:");
+                put_threshold(threshold, text);
+            }
+            (None, Some(field)) => {
+                separate(text);
+                text.extend_from_slice(field);
+            }
+            (None, None) => {}
+        }
         for field in fields().filter(|field| !is(field, b"rv:") && !is(field, b"th:")) {
-            text.push(b';');
+            separate(text);
             text.extend_from_slice(field);
+        }
+    }
+
+    /// Says in `text` what `trace_state`, from which this was read, becomes with this randomness
+    /// and threshold; what is `None` stays as it is. The member `ot` moves to the front, as members
+    /// that change do; the others stay as they are.
+    pub fn write(
+        &self,
+        trace_state: &[u8],
+        randomness: Option<u64>,
+        threshold: Option<u64>,
+        text: &mut Vec<u8>,
+    ) {
+        text.clear();
+        if !self.value.is_empty() || randomness.is_some() || threshold.is_some() {
+            self.put(randomness, threshold, text);
+        }
+        for member in Members::new(trace_state).filter(|member| member.key != b"ot") {
+            if !text.is_empty() {
+                text.push(b',');
+            }
+            text.extend_from_slice(member.key);
+            text.push(b'=');
+            text.extend_from_slice(member.value);
         }
     }
 }
@@ -200,14 +242,7 @@ pub fn raise_threshold(trace_state: &[u8], threshold: u64, text: &mut Vec<u8>) -
     if otel.threshold.is_some_and(|known| known >= threshold) {
         return Raised::Already;
     }
-    text.clear();
-    otel.put(threshold, text);
-    for member in Members::new(trace_state).filter(|member| member.key != b"ot") {
-        text.push(b',');
-        text.extend_from_slice(member.key);
-        text.push(b'=');
-        text.extend_from_slice(member.value);
-    }
+    otel.write(trace_state, None, Some(threshold), text);
     Raised::Yes
 }
 
@@ -217,12 +252,33 @@ pub fn randomness_of(trace_id: &[u8; 16]) -> u64 {
     u64::from_be_bytes(end) & ((1 << (4 * DIGITS)) - 1)
 }
 
+/// Reads the digits of a threshold, whose trailing zeros may be left out.
+pub fn threshold_of(digits: &[u8]) -> Option<u64> {
+    let missing = DIGITS.checked_sub(digits.len()).filter(|missing| *missing < DIGITS)?;
+    Some(hexadecimal(digits)? << (4 * missing))
+}
+
+/// Reads the digits of a randomness; all must be there.
+pub fn randomness_in(digits: &[u8]) -> Option<u64> {
+    if digits.len() == DIGITS { hexadecimal(digits) } else { None }
+}
+
+/// Appends the digits of a randomness.
+pub fn put_randomness(randomness: u64, text: &mut Vec<u8>) {
+    for digit in (0..DIGITS).rev() {
+        text.push(hex_digit(randomness >> (4 * digit)));
+    }
+}
+
+fn hex_digit(bits: u64) -> u8 {
+    b"0123456789abcdef"[usize::try_from(bits & 0xf).expect("4 bits fit")]
+}
+
 /// Appends the digits of a threshold without trailing zeros; of 0 there is one.
-fn put_threshold(threshold: u64, text: &mut Vec<u8>) {
+pub fn put_threshold(threshold: u64, text: &mut Vec<u8>) {
     let mut rest = threshold;
     loop {
-        let digit = rest >> (4 * (DIGITS - 1)) & 0xf;
-        text.push(b"0123456789abcdef"[usize::try_from(digit).expect("4 bits fit")]);
+        text.push(hex_digit(rest >> (4 * (DIGITS - 1))));
         rest = rest << 4 & ((1 << (4 * DIGITS)) - 1);
         if rest == 0 {
             break;

@@ -17,10 +17,10 @@
 mod identity;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use hashbrown::HashMap;
 use shared::membership::Owners;
+use shared::wire::text::put_text;
 use shared::wire::{AnyValue, Attributes, DataKind, Grouping, Metric, ResourceEntry, ScopeEntry};
 use shared::{Batch, Signal};
 
@@ -28,7 +28,6 @@ use super::cut::{self, Found, Router, owner};
 use super::lookup::{Level, Lookup};
 use super::{By, Names, Split};
 use identity::{Digests, Identity};
-use text::put_text;
 
 pub(super) fn split(by: By, names: &Names, batch: &Batch, owners: &impl Owners) -> Split {
     match (by, batch.signal()) {

@@ -4,16 +4,16 @@
 
 use std::io::Write as _;
 
+use super::attribute::{AnyValue, Attributes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use shared::wire::{AnyValue, Attributes};
 
 /// How deep values are looked into; what is deeper is `null`. Decoders stop there, too.
 const MAX_DEPTH: usize = 100;
 
 /// Appends the text of a value. A list or map is JSON; if there is a number in it that JSON does
 /// not know, it is empty.
-pub(super) fn put_text(key: &mut Vec<u8>, value: AnyValue<'_>) {
+pub fn put_text(key: &mut Vec<u8>, value: AnyValue<'_>) {
     match value {
         AnyValue::Empty => {}
         AnyValue::String(text) => key.extend_from_slice(text),
