@@ -47,6 +47,11 @@ impl Writer {
         self.buffer.clear();
     }
 
+    /// Takes back all but the first `length` bytes.
+    pub fn truncate(&mut self, length: usize) {
+        self.buffer.truncate(length);
+    }
+
     /// A varint field: integers, booleans, enums.
     pub fn varint(&mut self, number: u32, value: u64) {
         self.tag(number, 0);

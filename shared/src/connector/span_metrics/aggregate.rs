@@ -2,39 +2,55 @@
 //!
 //! Resources are spread over [`STRIPES`] tables, each behind a lock that is held for one resource
 //! entry of a batch. Every span that is observed is either counted in exactly one series of each
-//! family, or reported as skipped.
+//! family that counts spans, or reported as skipped. What is taken out again, and when, is said in
+//! [`super::collect`].
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::Batch;
-use crate::wire::{AnyValue, Temporality, export, export::ResourceEntry};
 use hashbrown::HashTable;
 
-use super::emit::Emitter;
-use super::key::OVERFLOW;
-use super::series::{Counter, Resource, Room};
-use super::settings::Settings;
+use crate::Batch;
 use crate::identity::hash_attributes;
+use crate::wire::{AnyValue, export, export::ResourceEntry, export::ScopeEntry};
+
+use super::config::lasts;
+use super::counter::{Counter, Limit, Room, Tally};
+use super::key::OVERFLOW;
+use super::random::Random;
+use super::self_time::{SelfTime, self_times};
+use super::series::Resource;
+use super::settings::{Settings, Source};
 
 /// Number of tables that resources are spread over; a power of two.
 const STRIPES: usize = 64;
 
 /// A share of the resources.
-type Stripe = HashTable<Resource>;
+#[derive(Default)]
+pub(super) struct Stripe {
+    pub(super) resources: HashTable<Resource>,
+    /// What they take, as it was reckoned at the last flush and with new series since.
+    pub(super) bytes: usize,
+}
 
 /// Counts spans by their dimensions.
 pub(crate) struct Aggregator {
-    settings: Settings,
-    stripes: Vec<Mutex<Stripe>>,
+    pub(super) settings: Settings,
+    pub(super) stripes: Vec<Mutex<Stripe>>,
     /// Stands for the resources that found no place.
-    overflow: Mutex<Resource>,
-    resources: AtomicUsize,
-    series: AtomicUsize,
+    pub(super) overflow: Mutex<Resource>,
+    pub(super) resources: AtomicUsize,
+    pub(super) series: AtomicUsize,
+    pub(super) bytes: AtomicUsize,
     /// Whether a resource found no place since the last flush.
-    refused_resource: AtomicBool,
+    pub(super) refused_resource: AtomicBool,
     /// When metrics were last collected, at first when counting began. Deltas start there.
-    flushed_ns: AtomicU64,
+    pub(super) flushed_ns: AtomicU64,
+    /// The number of the coming flush; the first is 1.
+    pub(super) flush: AtomicU32,
+    /// The last flush that the next consumer took as a whole.
+    pub(super) delivered: AtomicU32,
+    batches: AtomicU64,
 }
 
 /// What became of the spans of a batch.
@@ -44,17 +60,8 @@ pub(crate) struct Observed {
     pub(crate) counted: u64,
     /// Spans whose resource has no `service.name`.
     pub(crate) no_service: u64,
-    /// Observations that went to an overflow series.
-    pub(crate) overflowed: u64,
-}
-
-/// What a flush hands on.
-#[derive(Debug, Default)]
-pub(crate) struct Collected {
-    /// The metrics, in requests of about a mebibyte.
-    pub(crate) batches: Vec<Batch>,
-    /// Series that were forgotten.
-    pub(crate) expired: u64,
+    /// What came of counting the others.
+    pub(crate) tally: Tally,
 }
 
 impl Aggregator {
@@ -67,42 +74,57 @@ impl Aggregator {
             overflow: Mutex::new(overflow),
             resources: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             refused_resource: AtomicBool::new(false),
             flushed_ns: AtomicU64::new(now_ns),
+            flush: AtomicU32::new(1),
+            delivered: AtomicU32::new(0),
+            batches: AtomicU64::new(0),
         }
     }
 
     /// Counts the spans of `batch`.
     pub(crate) fn observe(&self, batch: &Batch, now_ns: u64) -> Observed {
         let mut observed = Observed::default();
-        let mut counter = Counter::new(&self.settings, now_ns);
+        let random = Random::new(now_ns ^ self.batches.fetch_add(1, Relaxed).rotate_left(32));
+        let mut counter = Counter::new(&self.settings, random, self.flush.load(Relaxed), now_ns);
+        let mut self_times = self.self_times(batch).into_iter();
         for entry in export::resources(batch.bytes()) {
-            let spans = entry.scopes().flat_map(export::ScopeEntry::records);
             let Some((id, service)) = self.identify(entry) else {
-                observed.no_service += spans.count() as u64;
+                let spans = entry.scopes().flat_map(ScopeEntry::records).count();
+                self_times.by_ref().take(spans).for_each(drop);
+                observed.no_service += spans as u64;
                 continue;
             };
-            counter.read_fallbacks(entry.resource());
+            counter.enter_resource(entry.resource());
+            let mut spans = Spans { entry, self_times: &mut self_times };
             let mut stripe = lock(&self.stripes[stripe_of(id)]);
-            match self.find_or_insert(&mut stripe, id, service, entry) {
-                Some(resource) => {
-                    for span in spans {
-                        counter.count(resource, span, self);
-                        observed.counted += 1;
-                    }
+            let Stripe { resources, bytes } = &mut *stripe;
+            let before = counter.tally().bytes;
+            match self.find_or_insert(resources, bytes, (id, service), entry) {
+                Ok(resource) => {
+                    observed.counted += spans.count(&mut counter, resource, self);
+                    *bytes += counter.tally().bytes - before;
                 }
-                None => {
+                Err(limit) => {
                     drop(stripe);
                     let mut overflow = lock(&self.overflow);
-                    for span in spans {
-                        counter.count(&mut overflow, span, &NoRoom);
-                        observed.counted += 1;
-                    }
+                    observed.counted += spans.count(&mut counter, &mut overflow, &NoRoom(limit));
                 }
             }
         }
-        observed.overflowed = counter.overflowed;
+        observed.tally = counter.tally();
         observed
+    }
+
+    /// The self times of all spans, if they are measured.
+    fn self_times(&self, batch: &Batch) -> Vec<SelfTime> {
+        let is_measured = |source| source == Source::SelfTimes;
+        if !self.settings.families.iter().any(|family| is_measured(family.source)) {
+            return Vec::new();
+        }
+        let scopes = export::resources(batch.bytes()).flat_map(ResourceEntry::scopes);
+        self_times(scopes.flat_map(ScopeEntry::records))
     }
 
     /// The hash and the service of an entry's resource; `None` without a service.
@@ -110,125 +132,59 @@ impl Aggregator {
         let attributes = entry.resource().attributes();
         let service = attributes.clone().find(|(key, _)| *key == b"service.name")?.1;
         let service = service.as_string().unwrap_or_default();
-        let key = &self.settings.resource_key;
-        let id = match key.is_empty() {
-            true => hash_attributes(attributes),
+        let identity = &self.settings.identity;
+        if identity.keys.is_empty() && identity.passing && !identity.service_only {
+            return Some((hash_attributes(attributes), service));
+        }
+        let id = hash_attributes(attributes.filter(|(name, _)| {
             // The service is always part of the identity: it is the same for all series below.
-            false => hash_attributes(attributes.filter(|(name, _)| {
-                *name == b"service.name" || key.iter().any(|wanted| **wanted == **name)
-            })),
-        };
+            *name == b"service.name"
+                || !identity.service_only
+                    && (identity.keys.is_empty() || identity.keys.iter().any(|key| **key == **name))
+                    && (identity.passing || lasts(name))
+        }));
         Some((id, service))
     }
 
     fn find_or_insert<'t>(
         &self,
-        stripe: &'t mut Stripe,
-        id: u128,
-        service: &[u8],
+        resources: &'t mut HashTable<Resource>,
+        bytes: &mut usize,
+        (id, service): (u128, &[u8]),
         entry: ResourceEntry<'_>,
-    ) -> Option<&'t mut Resource> {
-        let found = stripe.entry(
+    ) -> Result<&'t mut Resource, Limit> {
+        let found = resources.entry(
             table_hash(id),
             |resource| resource.id == id,
             |resource| table_hash(resource.id),
         );
         match found {
-            hashbrown::hash_table::Entry::Occupied(resource) => Some(resource.into_mut()),
+            hashbrown::hash_table::Entry::Occupied(resource) => Ok(resource.into_mut()),
             hashbrown::hash_table::Entry::Vacant(place) => {
-                if !take_one(&self.resources, self.settings.max_resources) {
+                let limits = &self.settings.limits;
+                if !take(&self.resources, 1, limits.resources) {
                     self.refused_resource.store(true, Relaxed);
-                    return None;
+                    return Err(Limit::Resources);
                 }
-                let attributes = entry.resource().attributes();
-                let resource = Resource::new(&self.settings, id, service, attributes);
-                Some(place.insert(resource).into_mut())
-            }
-        }
-    }
-
-    /// Writes what was counted, and forgets what is to be forgotten: in delta mode everything,
-    /// else what expired. Nothing is forgotten before it was written once.
-    pub(crate) fn collect(&self, now_ns: u64) -> Collected {
-        let flushed_ns = self.flushed_ns.swap(now_ns, Relaxed);
-        let mut collected = Collected::default();
-        let mut emitter = Emitter::new(&self.settings, flushed_ns, now_ns);
-        match self.settings.temporality {
-            Temporality::Delta => self.collect_delta(&mut emitter),
-            _ => collected.expired = self.collect_cumulative(&mut emitter, now_ns),
-        }
-        collected.batches = emitter.finish();
-        collected
-    }
-
-    fn collect_delta(&self, emitter: &mut Emitter<'_>) {
-        for stripe in &self.stripes {
-            let resources = std::mem::take(&mut *lock(stripe));
-            self.resources.fetch_sub(resources.len(), Relaxed);
-            self.series.fetch_sub(resources.iter().map(Resource::series).sum(), Relaxed);
-            for resource in &resources {
-                emitter.resource(resource);
-            }
-        }
-        let mut overflow = lock(&self.overflow);
-        emitter.resource(&overflow);
-        for table in &mut overflow.tables {
-            table.overflow = None;
-        }
-    }
-
-    fn collect_cumulative(&self, emitter: &mut Emitter<'_>, now_ns: u64) -> u64 {
-        let idle_limit_ns = self.settings.resource_expiration_ns;
-        let evicted_ns = self.make_room();
-        let mut expired = 0;
-        for stripe in &self.stripes {
-            lock(stripe).retain(|resource| {
-                let idle_ns = now_ns.saturating_sub(resource.seen_ns);
-                let forget = idle_ns >= idle_limit_ns || resource.seen_ns <= evicted_ns;
-                if forget && !resource.fresh {
+                let resource = self.resource(id, service, entry);
+                let own_bytes = resource.own_bytes();
+                if !take(&self.bytes, own_bytes, limits.bytes) {
                     self.resources.fetch_sub(1, Relaxed);
-                    expired += resource.series();
-                    return false;
+                    return Err(Limit::Bytes);
                 }
-                expired += self.expire_series(resource, now_ns);
-                emitter.resource(resource);
-                mark_written(resource);
-                true
-            });
+                *bytes += own_bytes;
+                Ok(place.insert(resource).into_mut())
+            }
         }
-        self.series.fetch_sub(expired, Relaxed);
-        emitter.resource(&lock(&self.overflow));
-        expired as u64
     }
 
-    /// The time up to which resources must have been seen last to be forgotten: when one found no
-    /// place, those longest without spans go, an eighth of all. 0 when nothing must go.
-    fn make_room(&self) -> u64 {
-        if !self.refused_resource.swap(false, Relaxed) {
-            return 0;
-        }
-        let mut idle: Vec<u64> = Vec::new();
-        for stripe in &self.stripes {
-            let stripe = lock(stripe);
-            idle.extend(stripe.iter().filter(|resource| !resource.fresh).map(|r| r.seen_ns));
-        }
-        idle.sort_unstable();
-        let last = (self.settings.max_resources / 8).max(1).min(idle.len());
-        last.checked_sub(1).map_or(0, |last| idle[last])
-    }
-
-    fn expire_series(&self, resource: &mut Resource, now_ns: u64) -> usize {
-        let limit_ns = self.settings.series_expiration_ns;
-        if limit_ns == u64::MAX {
-            return 0;
-        }
-        let before = resource.series();
-        for table in &mut resource.tables {
-            table
-                .series
-                .retain(|series| series.fresh || now_ns.saturating_sub(series.seen_ns) < limit_ns);
-        }
-        before - resource.series()
+    fn resource(&self, id: u128, service: &[u8], entry: ResourceEntry<'_>) -> Resource {
+        let identity = &self.settings.identity;
+        let attributes = entry
+            .resource()
+            .attributes()
+            .filter(|(name, _)| !identity.service_only && (identity.passing || lasts(name)));
+        Resource::new(&self.settings, id, service, attributes)
     }
 
     /// How many series there are; overflow series do not count.
@@ -240,40 +196,74 @@ impl Aggregator {
     pub(crate) fn resources(&self) -> usize {
         self.resources.load(Relaxed)
     }
+
+    /// Bytes that series and resources take, as they were reckoned at the last flush, with what
+    /// is new since.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+}
+
+/// The spans of an entry, and the self times of these and all later ones, if they are measured.
+struct Spans<'a, 't> {
+    entry: ResourceEntry<'a>,
+    self_times: &'t mut std::vec::IntoIter<SelfTime>,
+}
+
+impl<'a> Spans<'a, '_> {
+    /// Counts them in `resource`, and says how many they are.
+    fn count(
+        &mut self,
+        counter: &mut Counter<'a, '_>,
+        resource: &mut Resource,
+        room: &impl Room,
+    ) -> u64 {
+        let mut count = 0;
+        for scope in self.entry.scopes() {
+            counter.enter_scope(scope);
+            for span in scope.records() {
+                counter.count(resource, span, self.self_times.next(), room);
+                count += 1;
+            }
+        }
+        count
+    }
 }
 
 impl Room for Aggregator {
-    fn take(&self, present: usize) -> bool {
-        present < self.settings.series_per_resource
-            && take_one(&self.series, self.settings.max_series)
+    fn take(&self, present: usize, bytes: usize) -> Result<(), Limit> {
+        let limits = &self.settings.limits;
+        if present >= limits.series_per_resource {
+            return Err(Limit::Cardinality);
+        }
+        if !take(&self.series, 1, limits.series) {
+            return Err(Limit::Series);
+        }
+        if !take(&self.bytes, bytes, limits.bytes) {
+            self.series.fetch_sub(1, Relaxed);
+            return Err(Limit::Bytes);
+        }
+        Ok(())
     }
 }
 
 /// For the resource that stands for many: all its spans count in its overflow series.
-struct NoRoom;
+struct NoRoom(Limit);
 
 impl Room for NoRoom {
-    fn take(&self, _present: usize) -> bool {
-        false
+    fn take(&self, _present: usize, _bytes: usize) -> Result<(), Limit> {
+        Err(self.0)
     }
 }
 
-fn mark_written(resource: &mut Resource) {
-    resource.fresh = false;
-    for table in &mut resource.tables {
-        for series in &mut table.series {
-            series.fresh = false;
-        }
-    }
-}
-
-/// Adds one to `count` unless it has reached `limit`.
-fn take_one(count: &AtomicUsize, limit: usize) -> bool {
-    count.fetch_update(Relaxed, Relaxed, |count| (count < limit).then_some(count + 1)).is_ok()
+/// Adds to `sum` unless that would exceed `limit`.
+fn take(sum: &AtomicUsize, more: usize, limit: usize) -> bool {
+    let sum_within = |sum: usize| sum.checked_add(more).filter(|sum| *sum <= limit);
+    sum.fetch_update(Relaxed, Relaxed, sum_within).is_ok()
 }
 
 /// Counts that a panic left behind are still the best there is.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,11 +1,11 @@
-//! Writes series as OTLP metrics.
+//! Writes series as OTLP metrics, in requests of about a mebibyte.
 
 use crate::wire::{Temporality, Writer};
 use crate::{Batch, Signal};
 
 use super::config::Unit;
 use super::key::write_attributes;
-use super::series::{Resource, Series, Table};
+use super::series::{Resource, Series};
 use super::settings::{Family, Measure, MetricSettings, Settings};
 
 /// Where a request is cut. Receivers commonly refuse messages above 4 MiB.
@@ -14,7 +14,21 @@ const REQUEST_BYTES: usize = 1 << 20;
 /// The scope's name that the Collector writes; dashboards may select by it.
 const SCOPE: &[u8] = b"spanmetricsconnector";
 
-/// Writes resources into requests of about [`REQUEST_BYTES`].
+/// The flag of a point that says that its series ended.
+const NO_RECORDED_VALUE: u64 = 1;
+
+/// What a data point says of its series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// That it began with 0.
+    Zero,
+    /// Its value.
+    Value,
+    /// That it ended.
+    End,
+}
+
+/// Writes resources into requests.
 pub(crate) struct Emitter<'s> {
     settings: &'s Settings,
     /// Start of deltas.
@@ -31,24 +45,25 @@ impl<'s> Emitter<'s> {
         Self { settings, flushed_ns, now_ns, request, points: 0, batches: Vec::new() }
     }
 
-    /// Writes all series of `resource`, over several requests if they are many.
-    pub(crate) fn resource(&mut self, resource: &Resource) {
+    /// Writes points of a resource, over several requests if they are many. `lists` has one for
+    /// each family.
+    pub(crate) fn resource(&mut self, resource: &Resource, lists: &[Vec<(Point, &Series)>]) {
         let settings = self.settings;
         let mut pending: Vec<_> = settings
             .metrics
             .iter()
-            .map(|metric| (metric, all_series(&resource.tables[metric.family]).peekable()))
+            .map(|metric| (metric, lists[metric.family].iter().copied().peekable()))
             .collect();
-        while pending.iter_mut().any(|(_, series)| series.peek().is_some()) {
+        while pending.iter_mut().any(|(_, points)| points.peek().is_some()) {
             let mut request = std::mem::take(&mut self.request);
             request.message(1, |entry| {
                 entry.bytes(1, &resource.message);
                 entry.message(2, |scope| {
                     scope.message(1, |scope| scope.bytes(1, SCOPE));
-                    for (metric, series) in &mut pending {
-                        if series.peek().is_some() && scope.len() < REQUEST_BYTES {
+                    for (metric, points) in &mut pending {
+                        if points.peek().is_some() && scope.len() < REQUEST_BYTES {
                             scope.message(2, |record| {
-                                self.metric(record, metric, resource, series);
+                                self.metric(record, metric, resource, points);
                             });
                         }
                     }
@@ -76,96 +91,113 @@ impl<'s> Emitter<'s> {
         self.batches.push(Batch::empty(Signal::Metrics).part(bytes, points));
     }
 
-    /// Writes a `Metric` with as many of `series` as find room.
+    /// Writes a `Metric` with as many of `points` as find room.
     fn metric<'a>(
         &mut self,
         record: &mut Writer,
         metric: &MetricSettings,
         resource: &Resource,
-        series: &mut impl Iterator<Item = &'a Series>,
+        points: &mut impl Iterator<Item = (Point, &'a Series)>,
     ) {
         let family = &self.settings.families[metric.family];
         record.bytes(1, metric.name.as_bytes());
         record.bytes(2, metric.measure.description().as_bytes());
-        let number = match metric.measure {
-            Measure::Calls => 7,
-            Measure::Duration => {
-                record.bytes(3, self.settings.unit.name().as_bytes());
-                9
-            }
-        };
+        if metric.measure.is_histogram() {
+            record.bytes(3, self.settings.unit.name().as_bytes());
+        }
+        let number = if metric.measure.is_histogram() { 9 } else { 7 };
         record.message(number, |content| {
             while content.len() < REQUEST_BYTES
-                && let Some(series) = series.next()
+                && let Some((point, series)) = points.next()
             {
-                content.message(1, |point| match metric.measure {
-                    Measure::Calls => self.number_point(point, resource, family, series),
-                    Measure::Duration => self.histogram_point(point, resource, family, series),
+                content.message(1, |message| {
+                    self.times(message, point, series);
+                    match metric.measure {
+                        Measure::Calls | Measure::Events => {
+                            self.number(message, point, series);
+                            self.attributes(message, 7, resource, family, series);
+                        }
+                        Measure::Duration | Measure::SelfTime => {
+                            self.histogram(message, point, family, series);
+                            self.attributes(message, 9, resource, family, series);
+                        }
+                    }
                 });
                 self.points += 1;
             }
             content.varint(2, self.settings.temporality.number());
-            if metric.measure == Measure::Calls {
+            if !metric.measure.is_histogram() {
                 content.varint(3, 1); // is_monotonic
             }
         });
     }
 
-    fn number_point(
-        &self,
-        point: &mut Writer,
-        resource: &Resource,
-        family: &Family,
-        series: &Series,
-    ) {
-        self.times(point, series);
-        point.fixed64(6, series.count);
-        self.attributes(point, 7, resource, family, series);
+    /// The fields of a `NumberDataPoint` but its times and attributes.
+    fn number(&self, message: &mut Writer, point: Point, series: &Series) {
+        match point {
+            Point::Zero => message.fixed64(6, 0),
+            Point::Value => {
+                message.fixed64(6, series.count());
+                self.exemplars(message, 5, series);
+            }
+            Point::End => message.varint(8, NO_RECORDED_VALUE),
+        }
     }
 
-    fn histogram_point(
-        &self,
-        point: &mut Writer,
-        resource: &Resource,
-        family: &Family,
-        series: &Series,
-    ) {
+    /// The fields of a `HistogramDataPoint` but its times and attributes.
+    fn histogram(&self, message: &mut Writer, point: Point, family: &Family, series: &Series) {
         let nanos_per_unit = nanos_per_unit(self.settings.unit);
-        self.times(point, series);
-        point.fixed64(4, series.count);
-        point.double(5, in_unit(series.sum_ns, nanos_per_unit));
-        point.packed_fixed64(6, series.buckets.iter().copied());
+        match point {
+            Point::Zero => {
+                message.fixed64(4, 0);
+                message.double(5, 0.0);
+                message.packed_fixed64(6, (0..family.slots).map(|_| 0));
+            }
+            Point::Value => {
+                message.fixed64(4, series.count());
+                message.double(5, in_unit(series.sum_ns(), nanos_per_unit));
+                message.packed_fixed64(6, series.body.counts());
+                self.exemplars(message, 8, series);
+            }
+            Point::End => return message.varint(10, NO_RECORDED_VALUE),
+        }
         let bounds = self.settings.bounds_ns.iter();
         let bounds = bounds.map(|bound| in_unit(u128::from(*bound), nanos_per_unit).to_bits());
-        point.packed_fixed64(7, bounds);
-        self.attributes(point, 9, resource, family, series);
+        message.packed_fixed64(7, bounds);
     }
 
-    fn times(&self, point: &mut Writer, series: &Series) {
+    fn exemplars(&self, message: &mut Writer, number: u32, series: &Series) {
+        let nanos_per_unit = nanos_per_unit(self.settings.unit);
+        for exemplar in series.exemplars.iter().flat_map(|exemplars| exemplars.kept()) {
+            message.message(number, |message| exemplar.write(message, nanos_per_unit));
+        }
+    }
+
+    /// The fields 2 and 3, which they are in points of all kinds.
+    fn times(&self, message: &mut Writer, point: Point, series: &Series) {
         let start_ns = match self.settings.temporality {
             Temporality::Delta => self.flushed_ns,
             _ => series.start_ns,
         };
-        point.fixed64(2, start_ns);
-        // Clocks may step back.
-        point.fixed64(3, self.now_ns.max(start_ns));
+        message.fixed64(2, start_ns);
+        match point {
+            Point::Zero => message.fixed64(3, start_ns),
+            // Clocks may step back.
+            Point::Value | Point::End => message.fixed64(3, self.now_ns.max(start_ns)),
+        }
     }
 
     fn attributes(
         &self,
-        point: &mut Writer,
+        message: &mut Writer,
         number: u32,
         resource: &Resource,
         family: &Family,
         series: &Series,
     ) {
         let (settings, service) = (self.settings, &resource.service);
-        write_attributes(settings, family, service, &series.key, point, number);
+        write_attributes(settings, family, service, series.body.key(), message, number);
     }
-}
-
-fn all_series(table: &Table) -> impl Iterator<Item = &Series> {
-    table.series.iter().chain(&table.overflow)
 }
 
 fn nanos_per_unit(unit: Unit) -> f64 {

@@ -1,21 +1,33 @@
-//! The key of a series: the values of its dimensions, as a small protobuf message.
+//! The key of a series: its attributes, as a small protobuf message.
 //!
-//! Field 1 is the span's kind, 2 its status, 3 its name; the `AnyValue` of a family's dimension
-//! `i` is field `4 + i`. What is absent is not written. Equal bytes mean equal attributes, and the
-//! attributes are written from the key, so a series keeps nothing else of them. The service's name
-//! is not in it, since series live below their resource.
+//! | field | |
+//! |---|---|
+//! | 1 | the span's name |
+//! | 2, 3 | its kind and its status, as numbers |
+//! | 4, 5 | name and version of its scope |
+//! | 6 | whether it was extrapolated |
+//! | 7 | a `KeyValue` that matched a pattern; these are sorted by name |
+//! | 8 + i | the `AnyValue` of the family's named dimension i |
+//!
+//! What is absent is not written. Equal bytes mean equal attributes, and the attributes are
+//! written from the key, so a series keeps nothing else of them. The service's name is not in it,
+//! since series live below their resource.
 
 use std::borrow::Cow;
 
-use crate::wire::{AnyValue, Fields, Span, StatusCode, Value, Writer};
+use crate::wire::{AnyValue, Fields, StatusCode, Value, Writer};
 
-use super::config::default_dimension;
+use super::config::{StatusAttribute, default_dimension as dimension};
 use super::settings::{Family, Settings};
 
-const KIND: u32 = 1;
-const STATUS: u32 = 2;
-const NAME: u32 = 3;
-const FIRST_DIMENSION: u32 = 4;
+const NAME: u32 = 1;
+const KIND: u32 = 2;
+const STATUS: u32 = 3;
+const SCOPE_NAME: u32 = 4;
+const SCOPE_VERSION: u32 = 5;
+const EXTRAPOLATED: u32 = 6;
+const MATCHED: u32 = 7;
+const FIRST_DIMENSION: u32 = 8;
 
 const KINDS: [&[u8]; 6] = [
     b"SPAN_KIND_UNSPECIFIED",
@@ -29,45 +41,91 @@ const KINDS: [&[u8]; 6] = [
 const UNKNOWN_KIND: u64 = KINDS.len() as u64;
 
 const STATUSES: [&[u8]; 3] = [b"STATUS_CODE_UNSET", b"STATUS_CODE_OK", b"STATUS_CODE_ERROR"];
+const OTEL_STATUSES: [&[u8]; 3] = [b"", b"OK", b"ERROR"];
 
 /// The attribute of series that stand for all that found no place.
 pub(crate) const OVERFLOW: &[u8] = b"otel.metric.overflow";
 
-/// The key of such a series: field 3 as a varint, which no span's key has.
-pub(crate) const OVERFLOW_KEY: &[u8] = &[0x18, 1];
+/// The key of such a series: field 1 as a varint, which no span's key has.
+pub(crate) const OVERFLOW_KEY: &[u8] = &[0x08, 1];
 
-/// Writes the key of `span`'s series in `family`. `values` has one for each configured dimension.
-pub(crate) fn write_key(
-    settings: &Settings,
+/// What a span says besides its attributes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) kind: u64,
+    pub(crate) status: StatusCode,
+    /// Empty unless the scope is to be told.
+    pub(crate) scope_name: &'a [u8],
+    /// Empty unless the scope is to be told.
+    pub(crate) scope_version: &'a [u8],
+    pub(crate) extrapolated: bool,
+}
+
+/// An attribute that matches patterns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matched<'a> {
+    pub(crate) name: &'a [u8],
+    /// Its `AnyValue` message.
+    pub(crate) value: &'a [u8],
+    /// Bits of the patterns.
+    pub(crate) globs: u64,
+}
+
+/// Writes what the keys of `subject` begin with, in all families.
+pub(crate) fn write_subject(settings: &Settings, subject: &Subject<'_>, key: &mut Writer) {
+    let defaults = &settings.defaults;
+    if defaults.span_name {
+        key.bytes(NAME, &valid_utf8(subject.name));
+    }
+    if defaults.span_kind {
+        key.varint(KIND, subject.kind.min(UNKNOWN_KIND));
+    }
+    if let Some(attribute) = defaults.status {
+        match (subject.status, attribute) {
+            (StatusCode::Unset, StatusAttribute::OtelStatusCode) => {}
+            (StatusCode::Unset, StatusAttribute::StatusCode) => key.varint(STATUS, 0),
+            (StatusCode::Ok, _) => key.varint(STATUS, 1),
+            (StatusCode::Error, _) => key.varint(STATUS, 2),
+        }
+    }
+    if !subject.scope_name.is_empty() {
+        key.bytes(SCOPE_NAME, &valid_utf8(subject.scope_name));
+        if !subject.scope_version.is_empty() {
+            key.bytes(SCOPE_VERSION, &valid_utf8(subject.scope_version));
+        }
+    }
+    if defaults.sampling_method {
+        key.varint(EXTRAPOLATED, subject.extrapolated.into());
+    }
+}
+
+/// Writes what the keys of `family` end with. `values` has one for each name of the settings;
+/// `matched` is sorted by name.
+pub(crate) fn write_dimensions(
     family: &Family,
-    span: &Span<'_>,
     values: &[Option<AnyValue<'_>>],
+    matched: &[Matched<'_>],
     key: &mut Writer,
 ) {
-    key.clear();
-    let defaults = &settings.defaults;
-    if defaults.span_kind {
-        key.varint(KIND, span.kind.min(UNKNOWN_KIND));
+    for attribute in matched {
+        let is_named = || family.dimensions.iter().any(|named| *named.name == *attribute.name);
+        if attribute.globs & family.globs != 0 && !is_named() {
+            key.attribute(MATCHED, &valid_utf8(attribute.name), |message| {
+                write_value(message, AnyValue::read(attribute.value));
+            });
+        }
     }
-    if defaults.status_code {
-        let status = match span.status_code() {
-            StatusCode::Unset => 0,
-            StatusCode::Ok => 1,
-            StatusCode::Error => 2,
-        };
-        key.varint(STATUS, status);
-    }
-    if defaults.span_name {
-        key.bytes(NAME, &valid_utf8(span.name));
-    }
-    for (number, index) in (FIRST_DIMENSION..).zip(&family.dimensions) {
-        if let Some(value) = values[*index] {
+    for (number, named) in (FIRST_DIMENSION..).zip(&family.dimensions) {
+        let default = named.default.as_deref().map(AnyValue::String);
+        if let Some(value) = values[named.slot].or(default) {
             key.message(number, |message| write_value(message, value));
         }
     }
 }
 
-/// Writes the attributes that `key` stands for as `KeyValue` fields under `number`.
+/// Writes the attributes that `key` stands for as `KeyValue` fields under `number`, in the
+/// Collector's order.
 pub(crate) fn write_attributes(
     settings: &Settings,
     family: &Family,
@@ -76,37 +134,56 @@ pub(crate) fn write_attributes(
     writer: &mut Writer,
     number: u32,
 ) {
-    if key == OVERFLOW_KEY {
-        return writer.bool_attribute(number, OVERFLOW, true);
-    }
     let defaults = &settings.defaults;
-    if defaults.service_name {
-        writer.string_attribute(number, default_dimension::SERVICE_NAME.as_bytes(), service);
-    }
-    for field in Fields::new(key) {
-        match (field.number, field.value) {
-            (KIND, Value::Varint(kind)) => {
-                let name = named(&KINDS, kind);
-                writer.string_attribute(number, default_dimension::SPAN_KIND.as_bytes(), name);
+    let mut instance = defaults.instance_id.then(|| settings.instance.as_bytes());
+    if key == OVERFLOW_KEY {
+        writer.bool_attribute(number, OVERFLOW, true);
+    } else {
+        if defaults.service_name {
+            writer.string_attribute(number, dimension::SERVICE_NAME.as_bytes(), service);
+        }
+        for field in Fields::new(key) {
+            if field.number > STATUS
+                && let Some(instance) = instance.take()
+            {
+                writer.string_attribute(number, dimension::INSTANCE_ID.as_bytes(), instance);
             }
-            (STATUS, Value::Varint(status)) => {
-                let name = named(&STATUSES, status);
-                writer.string_attribute(number, default_dimension::STATUS_CODE.as_bytes(), name);
-            }
-            (NAME, Value::Bytes(name)) => {
-                writer.string_attribute(number, default_dimension::SPAN_NAME.as_bytes(), name);
-            }
-            (dimension, Value::Bytes(value)) => {
-                let index = family.dimensions[(dimension - FIRST_DIMENSION) as usize];
-                let name = &settings.dimensions[index].name;
-                writer.attribute(number, name, |message| message.raw(value));
-            }
-            _ => unreachable!("keys are written by write_key only"),
+            write_attribute(settings, family, field.number, field.value, writer, number);
         }
     }
-    if defaults.instance_id {
-        let instance = settings.instance.as_bytes();
-        writer.string_attribute(number, default_dimension::INSTANCE_ID.as_bytes(), instance);
+    if let Some(instance) = instance {
+        writer.string_attribute(number, dimension::INSTANCE_ID.as_bytes(), instance);
+    }
+}
+
+fn write_attribute(
+    settings: &Settings,
+    family: &Family,
+    field: u32,
+    value: Value<'_>,
+    writer: &mut Writer,
+    number: u32,
+) {
+    let mut text = |name: &str, text: &[u8]| writer.string_attribute(number, name.as_bytes(), text);
+    match (field, value) {
+        (NAME, Value::Bytes(name)) => text(dimension::SPAN_NAME, name),
+        (KIND, Value::Varint(kind)) => text(dimension::SPAN_KIND, named(&KINDS, kind)),
+        (STATUS, Value::Varint(status)) => match settings.defaults.status {
+            Some(StatusAttribute::OtelStatusCode) => {
+                text(dimension::OTEL_STATUS_CODE, named(&OTEL_STATUSES, status));
+            }
+            _ => text(dimension::STATUS_CODE, named(&STATUSES, status)),
+        },
+        (SCOPE_NAME, Value::Bytes(name)) => text(dimension::SCOPE_NAME, name),
+        (SCOPE_VERSION, Value::Bytes(version)) => text(dimension::SCOPE_VERSION, version),
+        (EXTRAPOLATED, Value::Varint(0)) => text(dimension::SAMPLING_METHOD, b"counted"),
+        (EXTRAPOLATED, Value::Varint(_)) => text(dimension::SAMPLING_METHOD, b"extrapolated"),
+        (MATCHED, Value::Bytes(attribute)) => writer.bytes(number, attribute),
+        (field, Value::Bytes(value)) => {
+            let name = &family.dimensions[(field - FIRST_DIMENSION) as usize].name;
+            writer.attribute(number, name, |message| message.raw(value));
+        }
+        _ => unreachable!("keys are written by this module only"),
     }
 }
 

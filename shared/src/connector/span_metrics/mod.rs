@@ -1,42 +1,69 @@
 //! `span_metrics`: a connector that turns spans into metrics of calls and durations.
 //!
-//! A pure core ([`aggregate`]) counts; the shell here tells it the time, and hands its metrics on
-//! at every `metrics_flush_interval` and once more when it stops.
+//! ```text
+//! batch ─▶ Aggregator ─▶ Counter ─▶ series of a resource        (consume: 64 stripes of resources)
+//!            Reader: dimensions    Weights: trace states
+//!            SelfTimes             Room: limits
+//! tick  ─▶ Flusher ─▶ collect ─▶ Emitter ─▶ next consumer       (its own task)
+//! ```
+//! A pure core counts and collects; the shell here tells it the time, and hands its metrics on at
+//! every `metrics_flush_interval` and once more when it stops.
 //!
 //! Source: contrib connector/spanmetricsconnector/connector.go.
 
 mod aggregate;
+mod body;
+mod collect;
 mod config;
+mod counter;
 mod emit;
+mod exemplars;
+mod flush;
+mod glob;
 mod key;
 mod metrics;
+mod names;
+mod random;
+mod reader;
+mod self_time;
 mod series;
 mod settings;
+mod span_name;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::error;
 
 use crate::config::{Path, Problems};
 use crate::service::{BuildError, ConnectorConfig, Context};
 use crate::telemetry::metrics::Descriptor;
 use crate::{Batch, Consumer, Next, Rejected, Signal, clock};
-use async_trait::async_trait;
-use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{error, warn};
 
 use self::aggregate::Aggregator;
-use self::config::AggregationTemporality;
-pub use self::config::SpanMetricsConfig;
-use self::metrics::{NO_SERVICE, SkippedMetrics, SpanMetricsMetrics};
+pub use self::config::{GATES, SpanMetricsConfig};
+use self::counter::Limit;
+use self::flush::Flusher;
+use self::metrics::{
+    INCOMPLETE, NO_SERVICE, OverflowMetrics, ServiceOverflowMetrics, SkippedMetrics,
+    SpanMetricsMetrics, UNUSABLE, UnmeasuredMetrics, overflow_metrics,
+};
 use self::settings::Settings;
 
 /// The metrics of the connector.
-pub const DESCRIPTORS: &[&[Descriptor]] =
-    &[SpanMetricsMetrics::DESCRIPTORS, SkippedMetrics::DESCRIPTORS];
+pub const DESCRIPTORS: &[&[Descriptor]] = &[
+    SpanMetricsMetrics::DESCRIPTORS,
+    SkippedMetrics::DESCRIPTORS,
+    UnmeasuredMetrics::DESCRIPTORS,
+    OverflowMetrics::DESCRIPTORS,
+    ServiceOverflowMetrics::DESCRIPTORS,
+];
 
 impl ConnectorConfig for SpanMetricsConfig {
     const TYPE: &'static str = "span_metrics";
@@ -54,45 +81,35 @@ impl ConnectorConfig for SpanMetricsConfig {
 
 /// The connector. Its task flushes; it ends with [`Consumer::shutdown`], or when this is dropped.
 struct SpanMetrics {
-    flusher: Arc<Flusher>,
+    ctx: Context,
+    aggregator: Arc<Aggregator>,
+    metrics: SpanMetricsMetrics,
     skipped: SkippedMetrics,
+    incomplete: UnmeasuredMetrics,
+    unusable: UnmeasuredMetrics,
+    overflowed: [OverflowMetrics; Limit::ALL.len()],
     stop: DropGuard,
     task: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// Hands metrics on.
-struct Flusher {
-    aggregator: Aggregator,
-    metrics: SpanMetricsMetrics,
-    next: Next,
-    ctx: Context,
-    temporality: AggregationTemporality,
-}
-
-/// Whether another flush will follow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Flush {
-    Regular,
-    Last,
 }
 
 impl SpanMetrics {
     fn start(config: &SpanMetricsConfig, ctx: &Context, next: Next) -> Self {
         let id = ctx.id.to_string();
         let settings = Settings::new(config, Arc::clone(&ctx.instance));
-        let flusher = Arc::new(Flusher {
-            aggregator: Aggregator::new(settings, clock::unix_ns()),
-            metrics: SpanMetricsMetrics::new(&[("connector", &id)]),
-            next,
-            ctx: ctx.clone(),
-            temporality: config.aggregation_temporality,
-        });
+        let aggregator = Arc::new(Aggregator::new(settings, clock::unix_ns()));
+        let metrics = SpanMetricsMetrics::new(&[("connector", &id)]);
+        let flusher = Flusher::new(config, Arc::clone(&aggregator), metrics.clone(), ctx, next);
         let stop = CancellationToken::new();
-        let interval = config.metrics_flush_interval;
-        let task = tokio::spawn(run(Arc::clone(&flusher), interval, stop.clone()));
+        let task = tokio::spawn(flusher.run(config.metrics_flush_interval, stop.clone()));
+        let unmeasured = |reason| UnmeasuredMetrics::new(&[("connector", &id), ("reason", reason)]);
         Self {
-            flusher,
+            ctx: ctx.clone(),
+            aggregator,
+            metrics,
             skipped: SkippedMetrics::new(&[("connector", &id), ("reason", NO_SERVICE)]),
+            incomplete: unmeasured(INCOMPLETE),
+            unusable: unmeasured(UNUSABLE),
+            overflowed: overflow_metrics(&id),
             stop: stop.drop_guard(),
             task: Mutex::new(Some(task)),
         }
@@ -102,11 +119,14 @@ impl SpanMetrics {
 #[async_trait]
 impl Consumer for SpanMetrics {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
-        let observed = self.flusher.aggregator.observe(&batch, clock::unix_ns());
-        let metrics = &self.flusher.metrics;
-        metrics.spans.increment(observed.counted + observed.no_service);
-        metrics.overflowed.increment(observed.overflowed);
+        let observed = self.aggregator.observe(&batch, clock::unix_ns());
+        self.metrics.spans.increment(observed.counted + observed.no_service);
         self.skipped.spans.increment(observed.no_service);
+        self.incomplete.spans.increment(observed.tally.incomplete);
+        self.unusable.spans.increment(observed.tally.unusable);
+        for (metrics, overflowed) in self.overflowed.iter().zip(observed.tally.overflowed) {
+            metrics.observations.increment(overflowed);
+        }
         Ok(())
     }
 
@@ -116,59 +136,9 @@ impl Consumer for SpanMetrics {
         let Some(mut task) = task else { return };
         if tokio::time::timeout_at(deadline.into(), &mut task).await.is_err() {
             task.abort();
-            let series = self.flusher.aggregator.series();
-            self.flusher.ctx.losses.add(series);
-            error!(connector = %self.flusher.ctx.id, series, "no time for the last flush of span metrics");
+            let series = self.aggregator.series();
+            self.ctx.losses.add(series.max(1));
+            error!(connector = %self.ctx.id, series, "no time for the last flush of span metrics");
         }
     }
-}
-
-async fn run(flusher: Arc<Flusher>, interval: Duration, stop: CancellationToken) {
-    let mut ticker = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = ticker.tick() => flusher.flush(Flush::Regular).await,
-        }
-    }
-    flusher.flush(Flush::Last).await;
-}
-
-impl Flusher {
-    async fn flush(&self, flush: Flush) {
-        let begun = clock::now();
-        let collected = self.aggregator.collect(clock::unix_ns());
-        let mut rejections: Vec<Rejected> = Vec::new();
-        for batch in collected.batches {
-            if let Err(rejected) = self.next.consume(batch).await {
-                rejections.push(rejected);
-            }
-        }
-        if let Some(first) = rejections.first() {
-            let points = rejections.iter().map(|rejected| rejected.batch.items()).sum();
-            self.note_rejected(points, first, flush);
-        }
-        self.metrics.expired.increment(collected.expired);
-        self.metrics.series.set(as_gauge(self.aggregator.series()));
-        self.metrics.resources.set(as_gauge(self.aggregator.resources()));
-        self.metrics.flush_seconds.set(clock::now().duration_since(begun).as_secs_f64());
-    }
-
-    /// Cumulative values are still there for the next flush; a delta, or the last value, is not.
-    fn note_rejected(&self, points: usize, first: &Rejected, flush: Flush) {
-        let (connector, reason) = (&self.ctx.id, first);
-        self.metrics.rejected_points.increment(points as u64);
-        if self.temporality == AggregationTemporality::Cumulative && flush == Flush::Regular {
-            warn!(%connector, points, %reason, "span metrics not taken, the next flush repeats them");
-        } else {
-            self.ctx.losses.add(points);
-            error!(%connector, points, %reason, "span metrics lost");
-        }
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn as_gauge(count: usize) -> f64 {
-    count as f64
 }

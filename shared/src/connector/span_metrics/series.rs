@@ -1,52 +1,122 @@
 //! Resources, their series, and the values in them. Nothing here locks.
 
-use crate::wire::{self, AnyValue, Attributes, Span, Writer};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::key::{OVERFLOW_KEY, valid_utf8, write_key, write_value};
-use super::settings::Settings;
+use crate::wire::{AnyValue, Writer};
+
+use super::body::Body;
+use super::exemplars::{Exemplar, Reservoir};
+use super::key::{OVERFLOW_KEY, valid_utf8, write_value};
+use super::random::Random;
+use super::settings::{Family, Settings};
 
 /// The counts of one series.
 #[derive(Debug)]
 pub(crate) struct Series {
-    /// Values of its dimensions. See [`super::key`].
-    pub(crate) key: Box<[u8]>,
+    /// See [`super::key`]; and how many spans or events, by duration if that is asked for.
+    pub(crate) body: Body,
+    /// Spans that a value came from, since the last flush.
+    pub(crate) exemplars: Option<Box<Reservoir>>,
     /// When it came into being.
     pub(crate) start_ns: u64,
-    /// When it last counted a span.
+    /// When it last counted something.
     pub(crate) seen_ns: u64,
-    /// Whether it counted a span since it was last written.
+    /// Sum of the durations. Exact, so the order of spans does not matter.
+    sum_ns: Sum,
+    /// The flush that wrote it first.
+    pub(crate) born: u32,
+    /// The flush that last wrote it.
+    pub(crate) written: u32,
+    /// Whether it counted something since it was last written.
     pub(crate) fresh: bool,
-    /// Number of spans.
-    pub(crate) count: u64,
-    /// Sum of their durations. Exact, so the order of spans does not matter.
-    pub(crate) sum_ns: u128,
-    /// Spans by duration; none when only calls are counted.
-    pub(crate) buckets: Box<[u64]>,
+}
+
+/// A number of 96 bits, which stops at the greatest there is: 64 are too few for the nanoseconds
+/// of busy series, and 128 would take more memory. The parts of 32 bits are the least first.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum([u32; 3]);
+
+impl Sum {
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "each part takes its 32 bits")]
+    fn add(&mut self, more: u128) {
+        let sum = self.get().saturating_add(more).min((1 << 96) - 1);
+        self.0 = [sum as u32, (sum >> 32) as u32, (sum >> 64) as u32];
+    }
+
+    #[inline]
+    fn get(self) -> u128 {
+        let [low, middle, high] = self.0.map(u128::from);
+        low | middle << 32 | high << 64
+    }
 }
 
 impl Series {
-    pub(crate) fn new(key: &[u8], buckets: usize, now_ns: u64) -> Self {
+    /// A series of `family` that `flush` will be the first to write.
+    pub(crate) fn new(key: &[u8], family: &Family, flush: u32, now_ns: u64) -> Self {
         Self {
-            key: key.into(),
+            body: Body::new(key, family.slots),
+            exemplars: None,
             start_ns: now_ns,
             seen_ns: now_ns,
+            sum_ns: Sum::default(),
+            born: flush,
+            written: 0,
             fresh: true,
-            count: 0,
-            sum_ns: 0,
-            buckets: vec![0; buckets].into(),
         }
     }
 
-    fn count(&mut self, duration_ns: u64, bucket: usize, now_ns: u64) {
-        self.count += 1;
-        self.sum_ns += u128::from(duration_ns);
-        if let Some(bucket) = self.buckets.get_mut(bucket) {
-            *bucket += 1;
-        }
+    /// Bytes that a series with this key takes at first, a table's room for it included.
+    pub(crate) fn bytes_of(key: &[u8], family: &Family) -> usize {
+        // A table is from less than half to seven eighths full.
+        2 * size_of::<Series>() + Body::heap_bytes_of(key, family.slots)
+    }
+
+    /// The same for what it has become.
+    pub(crate) fn bytes(&self) -> usize {
+        let exemplars = self.exemplars.as_ref();
+        let exemplars =
+            exemplars.map_or(0, |exemplars| size_of::<Reservoir>() + exemplars.heap_bytes());
+        2 * size_of::<Series>() + self.body.heap_bytes() + exemplars
+    }
+
+    /// Whether it stands for all that found no place.
+    pub(crate) fn is_overflow(&self) -> bool {
+        self.body.key() == OVERFLOW_KEY
+    }
+
+    /// Number of spans or events.
+    pub(crate) fn count(&self) -> u64 {
+        self.body.counts().fold(0, u64::saturating_add)
+    }
+
+    /// Sum of the durations.
+    pub(crate) fn sum_ns(&self) -> u128 {
+        self.sum_ns.get()
+    }
+
+    /// Counts a duration as often as `weight` says, in the count `slot`.
+    #[inline]
+    pub(crate) fn observe(&mut self, nanos: u64, slot: usize, weight: u64, now_ns: u64) {
+        self.body.add(slot, weight);
+        self.sum_ns.add(u128::from(nanos) * u128::from(weight));
         self.seen_ns = now_ns;
         self.fresh = true;
+    }
+
+    /// Keeps `exemplar`, or not; at most `limit` since the last flush.
+    pub(crate) fn offer(&mut self, exemplar: Exemplar, limit: usize, random: &mut Random) {
+        self.exemplars.get_or_insert_default().offer(exemplar, limit, random);
+    }
+
+    /// Notes that `flush` wrote it.
+    pub(crate) fn mark_written(&mut self, flush: u32) {
+        // It may have come into being while that flush was under way.
+        self.born = self.born.min(flush);
+        self.written = flush;
+        self.fresh = false;
+        self.exemplars = None;
     }
 }
 
@@ -56,6 +126,23 @@ pub(crate) struct Table {
     pub(crate) series: HashTable<Series>,
     /// What found no place among them.
     pub(crate) overflow: Option<Series>,
+}
+
+impl Table {
+    /// All its series, the overflow last.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Series> {
+        self.series.iter().chain(&self.overflow)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Series> {
+        self.series.iter_mut().chain(&mut self.overflow)
+    }
+
+    /// Adds a series, which is not there yet.
+    pub(crate) fn insert(&mut self, hash: u64, series: Series) -> &mut Series {
+        self.series.insert_unique(hash, series, |series| xxh3_64(series.body.key())).into_mut()
+    }
 }
 
 /// A resource and its series.
@@ -69,8 +156,12 @@ pub(crate) struct Resource {
     pub(crate) service: Box<[u8]>,
     /// When it last had a span.
     pub(crate) seen_ns: u64,
-    /// Whether it had a span since it was last written.
+    /// The flush that last wrote it.
+    pub(crate) written: u32,
+    /// Whether it had a span since then.
     pub(crate) fresh: bool,
+    /// Observations that found no place since then.
+    pub(crate) overflowed: u64,
     /// One for each of [`Settings::families`].
     pub(crate) tables: Vec<Table>,
 }
@@ -91,114 +182,56 @@ impl Resource {
             message: message.into_vec().into(),
             service: valid_utf8(service).into(),
             seen_ns: 0,
+            written: 0,
             fresh: false,
+            overflowed: 0,
             tables: settings.families.iter().map(|_| Table::default()).collect(),
         }
+    }
+
+    /// Bytes that it takes without its series, a table's room for it and its overflow series
+    /// included.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let tables = self.tables.len() * size_of::<Table>();
+        2 * size_of::<Resource>() + self.message.len() + self.service.len() + tables
+    }
+
+    /// Bytes that it takes with its series.
+    pub(crate) fn bytes(&self) -> usize {
+        let series = self.tables.iter().flat_map(Table::all).map(Series::bytes);
+        self.own_bytes() + series.sum::<usize>()
     }
 
     /// How many series it has; overflow series do not count.
     pub(crate) fn series(&self) -> usize {
         self.tables.iter().map(|table| table.series.len()).sum()
     }
-}
 
-/// Whether a new series may come into being.
-pub(crate) trait Room {
-    /// Takes room for one more series beside `present` ones of its resource and family.
-    fn take(&self, present: usize) -> bool;
-}
-
-/// Counts spans into a resource's series. Keeps buffers from span to span.
-pub(crate) struct Counter<'a, 's> {
-    settings: &'s Settings,
-    /// For each dimension, what the resource or the default has.
-    fallback: Vec<Option<AnyValue<'a>>>,
-    values: Vec<Option<AnyValue<'a>>>,
-    key: Writer,
-    now_ns: u64,
-    /// Observations that went to an overflow series so far.
-    pub(crate) overflowed: u64,
-}
-
-impl<'a, 's: 'a> Counter<'a, 's> {
-    pub(crate) fn new(settings: &'s Settings, now_ns: u64) -> Self {
-        let dimensions = settings.dimensions.len();
-        Self {
-            settings,
-            fallback: vec![None; dimensions],
-            values: vec![None; dimensions],
-            key: Writer::with_capacity(256),
-            now_ns,
-            overflowed: 0,
+    /// Notes that `flush` wrote all that had changed.
+    pub(crate) fn mark_written(&mut self, flush: u32) {
+        if self.fresh {
+            self.written = flush;
         }
-    }
-
-    /// Reads what spans without an attribute of their own take from their resource.
-    pub(crate) fn read_fallbacks(&mut self, resource: wire::Resource<'a>) {
-        if self.fallback.is_empty() {
-            return;
-        }
-        self.fallback.fill(None);
-        let attributes =
-            resource.messages().flat_map(|message| Attributes::new(message, 1).unread());
-        note_values(self.settings, attributes, &mut self.fallback);
-        for (value, dimension) in self.fallback.iter_mut().zip(&self.settings.dimensions) {
-            *value = value.or(dimension.default.as_deref().map(AnyValue::String));
-        }
-    }
-
-    /// Counts a span of the resource that [`Counter::read_fallbacks`] was last called for.
-    #[inline]
-    pub(crate) fn count(&mut self, resource: &mut Resource, raw: &'a [u8], room: &impl Room) {
-        let span = Span::read(raw);
-        if !self.values.is_empty() {
-            self.values.fill(None);
-            note_values(self.settings, span.attributes().unread(), &mut self.values);
-            for (value, fallback) in self.values.iter_mut().zip(&self.fallback) {
-                *value = value.or(*fallback);
-            }
-        }
-        let duration_ns = span.duration_ns();
-        // Upper bounds belong to their bucket.
-        let bucket = self.settings.bounds_ns.partition_point(|bound| *bound < duration_ns);
-        for (family, table) in self.settings.families.iter().zip(&mut resource.tables) {
-            write_key(self.settings, family, &span, &self.values, &mut self.key);
-            let key = self.key.as_slice();
-            let hash = xxh3_64(key);
-            let present = table.series.len();
-            let series = match table.series.find_mut(hash, |series| *series.key == *key) {
-                Some(series) => series,
-                None if room.take(present) => table
-                    .series
-                    .insert_unique(hash, Series::new(key, family.buckets, self.now_ns), |series| {
-                        xxh3_64(&series.key)
-                    })
-                    .into_mut(),
-                None => {
-                    self.overflowed += 1;
-                    let new = || Series::new(OVERFLOW_KEY, family.buckets, self.now_ns);
-                    table.overflow.get_or_insert_with(new)
-                }
-            };
-            series.count(duration_ns, bucket, self.now_ns);
-        }
-        resource.seen_ns = self.now_ns;
-        resource.fresh = true;
+        (self.fresh, self.overflowed) = (false, 0);
     }
 }
 
-/// Notes the first value of each dimension among `attributes`.
-#[inline]
-fn note_values<'a>(
-    settings: &Settings,
-    attributes: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    values: &mut [Option<AnyValue<'a>>],
-) {
-    for (name, value) in attributes {
-        for (dimension, slot) in settings.dimensions.iter().zip(values.iter_mut()) {
-            if *dimension.name == *name && slot.is_none() {
-                *slot = Some(AnyValue::read(value));
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_takes_a_cache_line_beside_its_counts_and_key() {
+        assert_eq!(size_of::<Series>(), 64);
+    }
+
+    #[test]
+    fn sums_are_exact_until_they_stop() {
+        let mut sum = Sum::default();
+        sum.add(u128::from(u64::MAX));
+        sum.add(2);
+        assert_eq!(sum.get(), (1 << 64) + 1);
+        sum.add(u128::MAX);
+        assert_eq!(sum.get(), (1 << 96) - 1);
     }
 }

@@ -1,23 +1,31 @@
 //! What the configuration says, in the form the aggregation needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::wire::Temporality;
 
 use super::config::{
-    AggregationTemporality, DimensionConfig, SpanMetricsConfig, Unit, default_dimension,
+    AggregationTemporality, DimensionConfig, ResourceIdentity, SpanMetricsConfig, SpanName,
+    StatusAttribute, Unit, default_dimension,
 };
+use super::glob::Glob;
+use super::names::Names;
 
 /// What the configuration says, in the form the aggregation needs.
 pub(crate) struct Settings {
-    /// Configured dimensions: those of both metrics, then of `calls`, then of `duration`.
-    pub(crate) dimensions: Vec<Dimension>,
-    /// One for each set of dimensions in use.
+    /// Names of attributes that dimensions are read from.
+    pub(crate) names: Names,
+    /// Patterns of further ones; the bit of a pattern is that of its index.
+    pub(crate) globs: Vec<Glob>,
+    /// One for each set of series.
     pub(crate) families: Vec<Family>,
     /// What is written at a flush, in this order.
     pub(crate) metrics: Vec<MetricSettings>,
     /// Which default dimensions are in use.
     pub(crate) defaults: Defaults,
+    /// Scopes whose name and version are dimensions.
+    pub(crate) scopes: Vec<Box<[u8]>>,
     /// The value of `collector.instance.id`.
     pub(crate) instance: Arc<str>,
     /// Upper bounds of all buckets but the last.
@@ -26,23 +34,51 @@ pub(crate) struct Settings {
     pub(crate) unit: Unit,
     /// What values count from.
     pub(crate) temporality: Temporality,
-    /// Idle time after which a resource is forgotten; `u64::MAX` for never.
-    pub(crate) resource_expiration_ns: u64,
-    /// Idle time after which a series is forgotten; `u64::MAX` for never.
-    pub(crate) series_expiration_ns: u64,
+    /// What tells resources apart.
+    pub(crate) identity: Identity,
+    /// Whether a series' first point is 0.
+    pub(crate) initial_zero: bool,
+    /// Flushes after which a series is written that counted nothing meanwhile; 1 or more.
+    pub(crate) unchanged_flushes: u32,
+    /// Exemplars of each data point; 0 for none.
+    pub(crate) exemplars: usize,
+    /// What there may be of everything.
+    pub(crate) limits: Limits,
+}
+
+/// What there may be of everything; the greatest number stands for no limit.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Idle time after which a resource is forgotten, in nanoseconds.
+    pub(crate) resource_idle_ns: u64,
+    /// Idle time after which a series is forgotten, in nanoseconds.
+    pub(crate) series_idle_ns: u64,
     /// Series that a resource may have in each family.
     pub(crate) series_per_resource: usize,
     /// Series over all resources.
-    pub(crate) max_series: usize,
+    pub(crate) series: usize,
+    /// Bytes of all series and resources.
+    pub(crate) bytes: usize,
     /// Number of resources.
-    pub(crate) max_resources: usize,
-    /// Attributes that tell resources apart; empty means all.
-    pub(crate) resource_key: Vec<Box<[u8]>>,
+    pub(crate) resources: usize,
+}
+
+/// What tells resources apart, and what is handed on of them.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    /// Attributes that tell them apart besides `service.name`; none means all.
+    pub(crate) keys: Vec<Box<[u8]>>,
+    /// Whether attributes that change with each start of a process count.
+    pub(crate) passing: bool,
+    /// Whether only `service.name` counts, and nothing is handed on.
+    pub(crate) service_only: bool,
 }
 
 /// A configured dimension.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Dimension {
+    /// Its number in [`Settings::names`].
+    pub(crate) slot: usize,
     /// Name of the attribute.
     pub(crate) name: Box<[u8]>,
     /// Value where neither the span nor its resource has it.
@@ -51,13 +87,29 @@ pub(crate) struct Dimension {
 
 /// A set of series that share their dimensions.
 ///
-/// Both metrics have the same dimensions unless one has its own, so mostly one set serves both.
+/// `calls` and `duration` have the same dimensions unless one has its own, so mostly one set
+/// serves both.
 #[derive(Debug)]
 pub(crate) struct Family {
-    /// Indices of [`Settings::dimensions`].
-    pub(crate) dimensions: Vec<usize>,
-    /// Buckets of its series; 0 when only calls are counted.
-    pub(crate) buckets: usize,
+    /// What its series count.
+    pub(crate) source: Source,
+    /// Named dimensions, each name once.
+    pub(crate) dimensions: Vec<Dimension>,
+    /// Bits of [`Settings::globs`].
+    pub(crate) globs: u64,
+    /// Counts of each of its series: the buckets of a histogram, else 1.
+    pub(crate) slots: u16,
+}
+
+/// What a series counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Spans, with their durations.
+    Spans,
+    /// Spans whose self time is known, with that.
+    SelfTimes,
+    /// Events of spans.
+    Events,
 }
 
 /// A metric to be written.
@@ -78,58 +130,65 @@ pub(crate) enum Measure {
     Calls,
     /// Their durations.
     Duration,
+    /// Number of events.
+    Events,
+    /// Durations without those of children.
+    SelfTime,
 }
 
 /// Which default dimensions are in use.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "five switches of the configuration")]
+#[allow(clippy::struct_excessive_bools, reason = "switches of the configuration")]
 pub(crate) struct Defaults {
     pub(crate) service_name: bool,
     pub(crate) span_name: bool,
+    /// Whether names are made of attributes.
+    pub(crate) semantic_name: bool,
     pub(crate) span_kind: bool,
-    pub(crate) status_code: bool,
+    pub(crate) status: Option<StatusAttribute>,
     pub(crate) instance_id: bool,
+    pub(crate) sampling_method: bool,
 }
 
 impl Measure {
+    /// The last part of its name.
+    const fn name(self) -> &'static str {
+        match self {
+            Measure::Calls => "calls",
+            Measure::Duration => "duration",
+            Measure::Events => "events",
+            Measure::SelfTime => "self_time",
+        }
+    }
+
     /// What the metric says of itself. The Collector's says nothing, which linters complain of.
     pub(crate) const fn description(self) -> &'static str {
         match self {
             Measure::Calls => "Number of spans.",
             Measure::Duration => "Durations of spans.",
+            Measure::Events => "Number of span events.",
+            Measure::SelfTime => "Durations of spans, without the time covered by their children.",
         }
+    }
+
+    /// Whether it is a histogram; the others are sums.
+    pub(crate) const fn is_histogram(self) -> bool {
+        matches!(self, Measure::Duration | Measure::SelfTime)
     }
 }
 
 impl Settings {
     pub(crate) fn new(config: &SpanMetricsConfig, instance: Arc<str>) -> Self {
-        let bounds_ns: Vec<u64> = config.histogram.explicit.buckets.iter().map(nanos).collect();
-        let (dimensions, families) = families(config, bounds_ns.len() + 1);
-        let metric = |measure, name: &str, family| MetricSettings {
-            measure,
-            name: match config.namespace.as_str() {
-                "" => name.to_owned(),
-                namespace => format!("{namespace}.{name}"),
-            },
-            family,
-        };
-        let mut metrics = vec![metric(Measure::Calls, "calls", 0)];
-        if !config.histogram.disable {
-            metrics.push(metric(Measure::Duration, "duration", families.len() - 1));
-        }
-        let used = |name: &str| !config.exclude_dimensions.iter().any(|excluded| excluded == name);
-        let key_attributes = &config.resource_metrics_key_attributes;
+        let bounds_ns: Vec<u64> = config.histogram.bounds().iter().map(nanos).collect();
+        let mut layout = Layout::new(config, bounds_ns.len() + 1);
+        layout.add_metrics(config);
         Self {
-            dimensions,
-            families,
-            metrics,
-            defaults: Defaults {
-                service_name: used(default_dimension::SERVICE_NAME),
-                span_name: used(default_dimension::SPAN_NAME),
-                span_kind: used(default_dimension::SPAN_KIND),
-                status_code: used(default_dimension::STATUS_CODE),
-                instance_id: used(default_dimension::INSTANCE_ID),
-            },
+            names: layout.names,
+            globs: layout.globs,
+            families: layout.families,
+            metrics: layout.metrics,
+            defaults: Defaults::new(config),
+            scopes: boxed(&config.include_instrumentation_scope),
             instance,
             bounds_ns,
             unit: config.histogram.unit,
@@ -137,49 +196,148 @@ impl Settings {
                 AggregationTemporality::Cumulative => Temporality::Cumulative,
                 AggregationTemporality::Delta => Temporality::Delta,
             },
-            resource_expiration_ns: nanos_or_never(&config.metrics_expiration),
-            series_expiration_ns: nanos_or_never(&config.series_expiration),
-            series_per_resource: limit(config.aggregation_cardinality_limit),
-            max_series: limit(config.max_series),
-            max_resources: config.resource_metrics_cache_size,
-            resource_key: key_attributes.iter().map(|name| name.as_bytes().into()).collect(),
+            identity: Identity {
+                keys: boxed(&config.resource_metrics_key_attributes),
+                passing: config.resource_identity == ResourceIdentity::All,
+                service_only: config.exclude_resource_attributes && !config.add_resource_attributes,
+            },
+            initial_zero: config.initial_zero,
+            unchanged_flushes: unchanged_flushes(config),
+            exemplars: match config.exemplars.enabled {
+                true => config.exemplars.max_per_data_point,
+                false => 0,
+            },
+            limits: Limits {
+                resource_idle_ns: nanos_or_never(&config.metrics_expiration),
+                series_idle_ns: nanos_or_never(&config.series_expiration),
+                series_per_resource: limit(config.aggregation_cardinality_limit),
+                series: limit(config.max_series),
+                bytes: limit(config.max_series_bytes),
+                resources: config.resource_metrics_cache_size,
+            },
         }
     }
 }
 
-/// The dimensions of all metrics, and the sets of series that they need.
-fn families(config: &SpanMetricsConfig, buckets: usize) -> (Vec<Dimension>, Vec<Family>) {
-    let (common, calls) = (&config.dimensions, &config.calls_dimensions);
-    let duration = &config.histogram.dimensions;
-    let all = common.iter().chain(calls).chain(duration);
-    let dimensions: Vec<Dimension> = all.map(Dimension::new).collect();
-    let calls_end = common.len() + calls.len();
-    let calls_only = Family { dimensions: (0..calls_end).collect(), buckets: 0 };
-    let families = if config.histogram.disable {
-        vec![calls_only]
-    } else if calls.is_empty() && duration.is_empty() {
-        vec![Family { buckets, ..calls_only }]
-    } else {
-        let of_duration = (0..common.len()).chain(calls_end..dimensions.len()).collect();
-        vec![calls_only, Family { dimensions: of_duration, buckets }]
-    };
-    (dimensions, families)
-}
-
-impl Dimension {
-    fn new(config: &DimensionConfig) -> Self {
+impl Defaults {
+    fn new(config: &SpanMetricsConfig) -> Self {
+        let used = |name: &str| !config.exclude_dimensions.iter().any(|excluded| excluded == name);
+        let status = config.status_attribute;
         Self {
-            name: config.name.as_bytes().into(),
-            default: config.default.as_ref().map(|text| text.as_bytes().into()),
+            service_name: used(default_dimension::SERVICE_NAME),
+            span_name: used(default_dimension::SPAN_NAME),
+            semantic_name: config.span_name == SpanName::SemanticConventions,
+            span_kind: used(default_dimension::SPAN_KIND),
+            status: used(status.name()).then_some(status),
+            instance_id: config.include_collector_instance_id
+                && used(default_dimension::INSTANCE_ID),
+            sampling_method: config.enable_metrics_sampling_method,
         }
     }
 }
 
-fn nanos(duration: &std::time::Duration) -> u64 {
+/// Families and metrics, as they come into being.
+struct Layout {
+    names: Names,
+    globs: Vec<Glob>,
+    families: Vec<Family>,
+    metrics: Vec<MetricSettings>,
+    namespace: String,
+    /// Counts of a histogram.
+    histogram_slots: u16,
+}
+
+impl Layout {
+    fn new(config: &SpanMetricsConfig, buckets: usize) -> Self {
+        Self {
+            names: Names::default(),
+            globs: Vec::new(),
+            families: Vec::new(),
+            metrics: Vec::new(),
+            namespace: match config.namespace.as_str() {
+                "" => String::new(),
+                namespace => format!("{namespace}."),
+            },
+            histogram_slots: u16::try_from(buckets).expect("bounds are counted by validation"),
+        }
+    }
+
+    /// In the order in which the Collector writes them.
+    fn add_metrics(&mut self, config: &SpanMetricsConfig) {
+        let (common, calls) = (&config.dimensions, &config.calls_dimensions);
+        let (histogram, events) = (&config.histogram.dimensions, &config.events.dimensions);
+        let has_duration = !config.histogram.disable;
+        let is_shared = calls.is_empty() && histogram.is_empty();
+        let slots = if has_duration && is_shared { self.histogram_slots } else { 1 };
+        let family = self.add_family(Source::Spans, [common, calls], slots);
+        self.add_metric(Measure::Calls, family);
+        if has_duration {
+            let slots = self.histogram_slots;
+            let family = match is_shared {
+                true => family,
+                false => self.add_family(Source::Spans, [common, histogram], slots),
+            };
+            self.add_metric(Measure::Duration, family);
+        }
+        if config.events.enabled {
+            let family = self.add_family(Source::Events, [common, events], 1);
+            self.add_metric(Measure::Events, family);
+        }
+        if config.self_time.enabled {
+            let slots = self.histogram_slots;
+            let family = self.add_family(Source::SelfTimes, [common, histogram], slots);
+            self.add_metric(Measure::SelfTime, family);
+        }
+    }
+
+    fn add_family(
+        &mut self,
+        source: Source,
+        lists: [&Vec<DimensionConfig>; 2],
+        slots: u16,
+    ) -> usize {
+        let mut family = Family { source, dimensions: Vec::new(), globs: 0, slots };
+        for dimension in lists.into_iter().flatten() {
+            if dimension.name.is_empty() {
+                let glob = Glob::new(&dimension.glob).expect("patterns are validated");
+                family.globs |= 1 << self.globs.len();
+                self.globs.push(glob);
+                continue;
+            }
+            let slot = self.names.add(dimension.name.as_bytes());
+            if family.dimensions.iter().all(|other| other.slot != slot) {
+                family.dimensions.push(Dimension {
+                    slot,
+                    name: dimension.name.as_bytes().into(),
+                    default: dimension.default.as_ref().map(|text| text.as_bytes().into()),
+                });
+            }
+        }
+        self.families.push(family);
+        self.families.len() - 1
+    }
+
+    fn add_metric(&mut self, measure: Measure, family: usize) {
+        let name = format!("{}{}", self.namespace, measure.name());
+        self.metrics.push(MetricSettings { measure, name, family });
+    }
+}
+
+fn boxed(names: &[String]) -> Vec<Box<[u8]>> {
+    names.iter().map(|name| name.as_bytes().into()).collect()
+}
+
+fn unchanged_flushes(config: &SpanMetricsConfig) -> u32 {
+    let interval_ns = config.metrics_flush_interval.as_nanos().max(1);
+    let flushes = config.unchanged_interval.as_nanos() / interval_ns;
+    u32::try_from(flushes).unwrap_or(u32::MAX).max(1)
+}
+
+fn nanos(duration: &Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn nanos_or_never(duration: &std::time::Duration) -> u64 {
+fn nanos_or_never(duration: &Duration) -> u64 {
     match duration.is_zero() {
         true => u64::MAX,
         false => nanos(duration),

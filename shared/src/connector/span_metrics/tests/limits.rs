@@ -16,7 +16,7 @@ fn a_resource_over_its_limit_counts_in_one_overflow_series() {
     let aggregator = aggregator(&config);
     let spans = batch(vec![service("a", names(0..5)), service("b", names(0..1))]);
     let observed = aggregator.observe(&spans, BEGIN);
-    assert_eq!((observed.counted, observed.overflowed), (6, 3));
+    assert_eq!((observed.counted, observed.tally.overflowed), (6, [3, 0, 0, 0]));
     aggregator.observe(&batch(vec![service("a", names(0..1))]), BEGIN);
     let points = collect(&aggregator, BEGIN + SECOND);
     assert_eq!(
@@ -38,8 +38,8 @@ fn the_limit_over_all_resources_holds_too() {
     let aggregator = aggregator(&config);
     let one = batch(vec![service("a", names(0..5))]);
     let other = batch(vec![service("b", names(0..5))]);
-    assert_eq!(aggregator.observe(&one, BEGIN).overflowed, 2);
-    assert_eq!(aggregator.observe(&other, BEGIN).overflowed, 5);
+    assert_eq!(aggregator.observe(&one, BEGIN).tally.overflowed, [0, 2, 0, 0]);
+    assert_eq!(aggregator.observe(&other, BEGIN).tally.overflowed, [0, 5, 0, 0]);
     assert_eq!(aggregator.series(), 3);
     let batches = aggregator.collect(BEGIN + SECOND).batches;
     let items: usize = batches.iter().map(Batch::items).sum();
@@ -52,7 +52,7 @@ fn a_zero_is_no_limit() {
     (config.max_series, config.aggregation_cardinality_limit) = (0, 0);
     let aggregator = aggregator(&config);
     let observed = aggregator.observe(&batch(vec![service("a", names(0..12_000))]), BEGIN);
-    assert_eq!((observed.overflowed, aggregator.series()), (0, 12_000));
+    assert_eq!((observed.tally.overflowed, aggregator.series()), ([0; 4], 12_000));
 }
 
 #[test]
@@ -73,7 +73,8 @@ fn resources_over_the_limit_share_a_series_until_idle_ones_make_room() {
     // Once written, the one that is longest without spans makes room.
     aggregator.observe(&one("c"), BEGIN + 2 * SECOND);
     let second = collect(&aggregator, BEGIN + 3 * SECOND);
-    assert_eq!(counts(&second), [(overflow, 2), (b.as_str(), 1)]);
+    let a_ended = format!("{a} ended");
+    assert_eq!(counts(&second), [(overflow, 2), (a_ended.as_str(), 0), (b.as_str(), 1)]);
     aggregator.observe(&one("c"), BEGIN + 4 * SECOND);
     let third = collect(&aggregator, BEGIN + 5 * SECOND);
     assert_eq!(counts(&third), [(overflow, 2), (b.as_str(), 1), (c.as_str(), 1)]);
@@ -87,8 +88,10 @@ fn an_idle_resource_expires_but_never_before_it_was_written() {
     let aggregator = aggregator(&config);
     aggregator.observe(&batch(vec![service("a", names(0..2))]), BEGIN);
     assert_eq!(collect(&aggregator, BEGIN + 60 * SECOND).len(), 4);
-    let collected = aggregator.collect(BEGIN + 120 * SECOND);
-    assert_eq!((collected.batches.len(), collected.expired), (0, 2));
+    let collected = flush(&aggregator, BEGIN + 120 * SECOND);
+    assert_eq!(collected.expired, 2);
+    let ended = points(&collected.batches);
+    assert!(ended.len() == 4 && ended.keys().all(|series| series.ends_with(" ended")), "{ended:?}");
     assert_eq!((aggregator.resources(), aggregator.series()), (0, 0));
 
     aggregator.observe(&batch(vec![service("a", names(0..1))]), BEGIN + 130 * SECOND);
@@ -107,7 +110,10 @@ fn an_idle_series_expires_alone() {
     collect(&aggregator, BEGIN + SECOND);
     aggregator.observe(&batch(vec![service("a", names(1..2))]), BEGIN + 2 * SECOND);
     let points = collect(&aggregator, BEGIN + 6 * SECOND);
-    assert_eq!(counts(&points), [("calls{service.name=a,span.name=1}", 2)]);
+    let [ended, lives] =
+        ["calls{service.name=a,span.name=0} ended", "calls{service.name=a,span.name=1}"];
+    assert_eq!(counts(&points), [(ended, 0), (lives, 2)]);
+    assert_eq!(points[ended].start_ns, BEGIN);
     assert_eq!(aggregator.series(), 1);
 }
 

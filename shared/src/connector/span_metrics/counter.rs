@@ -1,0 +1,248 @@
+//! Counts spans into the series of their resource.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::wire::{self, Span, Writer, export::ScopeEntry};
+
+use super::exemplars::Exemplar;
+use super::key::{OVERFLOW_KEY, Subject, write_dimensions, write_subject};
+use super::random::Random;
+use super::reader::{Layer, Reader};
+use super::self_time::SelfTime;
+use super::series::{Resource, Series, Table};
+use super::settings::{Family, Settings, Source};
+use super::span_name;
+use super::weight::Weights;
+
+/// Why a new series found no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Its resource has as many as it may have.
+    Cardinality,
+    /// There are as many as there may be.
+    Series,
+    /// They take as many bytes as they may.
+    Bytes,
+    /// Its resource found no place.
+    Resources,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Limit; 4] =
+        [Limit::Cardinality, Limit::Series, Limit::Bytes, Limit::Resources];
+
+    /// The key of the limit.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Limit::Cardinality => "aggregation_cardinality_limit",
+            Limit::Series => "max_series",
+            Limit::Bytes => "max_series_bytes",
+            Limit::Resources => "resource_metrics_cache_size",
+        }
+    }
+}
+
+/// Whether a new series may come into being.
+pub(crate) trait Room {
+    /// Takes room for one more series of `bytes` beside `present` ones of its resource and family.
+    fn take(&self, present: usize, bytes: usize) -> Result<(), Limit>;
+}
+
+/// What came of the counting.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Observations that went to an overflow series, in the order of [`Limit::ALL`].
+    pub(crate) overflowed: [u64; Limit::ALL.len()],
+    /// Spans without a self time because their trace is not complete in its batch.
+    pub(crate) incomplete: u64,
+    /// Spans without a self time because they have no ids or end before they start.
+    pub(crate) unusable: u64,
+    /// Bytes of new series.
+    pub(crate) bytes: usize,
+}
+
+/// Counts spans. Keeps buffers from span to span.
+pub(crate) struct Counter<'a, 's> {
+    reader: Reader<'a, 's>,
+    weights: Weights<'a>,
+    sink: Sink<'s>,
+    scope_name: &'a [u8],
+    scope_version: &'a [u8],
+    name: Vec<u8>,
+    /// Begins with what the keys of all families begin with.
+    key: Writer,
+}
+
+/// Where observations go.
+struct Sink<'s> {
+    settings: &'s Settings,
+    random: Random,
+    tally: Tally,
+    /// The coming flush.
+    flush: u32,
+    now_ns: u64,
+}
+
+impl<'a, 's> Counter<'a, 's> {
+    pub(crate) fn new(settings: &'s Settings, random: Random, flush: u32, now_ns: u64) -> Self {
+        Self {
+            reader: Reader::new(settings),
+            weights: Weights::new(),
+            sink: Sink { settings, random, tally: Tally::default(), flush, now_ns },
+            scope_name: &[],
+            scope_version: &[],
+            name: Vec::new(),
+            key: Writer::with_capacity(256),
+        }
+    }
+
+    /// What came of the counting so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.sink.tally
+    }
+
+    /// Turns to spans of another resource.
+    pub(crate) fn enter_resource(&mut self, resource: wire::Resource<'a>) {
+        self.reader.read_resource(resource);
+    }
+
+    /// Turns to spans of another scope.
+    pub(crate) fn enter_scope(&mut self, scope: ScopeEntry<'a>) {
+        let told = &self.sink.settings.scopes;
+        if told.is_empty() {
+            return;
+        }
+        let name = scope.name();
+        let is_told = told.iter().any(|told| **told == *name);
+        (self.scope_name, self.scope_version) =
+            if is_told { (name, scope.version()) } else { (&[][..], &[][..]) };
+    }
+
+    /// Counts a span of this resource and scope.
+    #[inline]
+    pub(crate) fn count(
+        &mut self,
+        resource: &mut Resource,
+        raw: &'a [u8],
+        self_time: Option<SelfTime>,
+        room: &impl Room,
+    ) {
+        let span = Span::read(raw);
+        let weight = self.weights.weigh(span.trace_state, &mut self.sink.random);
+        let is_renamed =
+            self.sink.settings.defaults.semantic_name && span_name::put(&span, &mut self.name);
+        let subject = Subject {
+            name: if is_renamed { &self.name } else { span.name },
+            kind: span.kind,
+            status: span.status_code(),
+            scope_name: self.scope_name,
+            scope_version: self.scope_version,
+            extrapolated: weight.extrapolated,
+        };
+        self.key.clear();
+        write_subject(self.sink.settings, &subject, &mut self.key);
+        let subject_end = self.key.len();
+
+        let (duration_ns, weight) = (span.duration_ns(), weight.count);
+        let settings = self.sink.settings;
+        let layer = self.reader.read_span(&span);
+        for (family, table) in settings.families.iter().zip(&mut resource.tables) {
+            let nanos = match family.source {
+                Source::Spans => duration_ns,
+                Source::SelfTimes => match self_time {
+                    Some(SelfTime::Known(nanos)) => nanos,
+                    Some(SelfTime::Incomplete) => {
+                        self.sink.tally.incomplete += 1;
+                        continue;
+                    }
+                    Some(SelfTime::Unusable) | None => {
+                        self.sink.tally.unusable += 1;
+                        continue;
+                    }
+                },
+                Source::Events => continue,
+            };
+            write_end(family, layer, subject_end, &mut self.key);
+            let key = self.key.as_slice();
+            let place = Place { family, table, overflowed: &mut resource.overflowed, key };
+            self.sink.add(place, Measured { span: &span, nanos, weight }, room);
+        }
+        let events = settings.families.iter().position(|family| family.source == Source::Events);
+        if let Some(index) = events {
+            let (family, table) = (&settings.families[index], &mut resource.tables[index]);
+            for event in span.events() {
+                let layer = self.reader.read_event(event);
+                write_end(family, layer, subject_end, &mut self.key);
+                let key = self.key.as_slice();
+                let place = Place { family, table, overflowed: &mut resource.overflowed, key };
+                let measured = Measured { span: &span, nanos: duration_ns, weight };
+                self.sink.add(place, measured, room);
+            }
+        }
+        resource.seen_ns = self.sink.now_ns;
+        resource.fresh = true;
+    }
+}
+
+/// Writes the part of the key that differs by family.
+#[inline]
+fn write_end(family: &Family, layer: &Layer<'_>, subject_end: usize, key: &mut Writer) {
+    key.truncate(subject_end);
+    write_dimensions(family, &layer.values, &layer.matched, key);
+}
+
+/// Where a series is or will be.
+struct Place<'t> {
+    family: &'t Family,
+    table: &'t mut Table,
+    overflowed: &'t mut u64,
+    key: &'t [u8],
+}
+
+/// What was measured of a span.
+struct Measured<'t> {
+    span: &'t Span<'t>,
+    nanos: u64,
+    weight: u64,
+}
+
+impl Sink<'_> {
+    #[inline]
+    fn add(&mut self, place: Place<'_>, measured: Measured<'_>, room: &impl Room) {
+        let Place { family, table, overflowed, key } = place;
+        let hash = xxh3_64(key);
+        let present = table.series.len();
+        let series = match table.series.find_mut(hash, |series| *series.body.key() == *key) {
+            Some(series) => series,
+            None => {
+                let bytes = Series::bytes_of(key, family);
+                match room.take(present, bytes) {
+                    Ok(()) => {
+                        self.tally.bytes += bytes;
+                        table.insert(hash, Series::new(key, family, self.flush, self.now_ns))
+                    }
+                    Err(limit) => {
+                        self.tally.overflowed[limit as usize] += 1;
+                        *overflowed += 1;
+                        let (flush, now_ns) = (self.flush, self.now_ns);
+                        let new = || Series::new(OVERFLOW_KEY, family, flush, now_ns);
+                        table.overflow.get_or_insert_with(new)
+                    }
+                }
+            }
+        };
+        let slot = match family.slots {
+            1 => 0,
+            // Upper bounds belong to their bucket.
+            _ => self.settings.bounds_ns.partition_point(|bound| *bound < measured.nanos),
+        };
+        series.observe(measured.nanos, slot, measured.weight, self.now_ns);
+        let limit = self.settings.exemplars;
+        if limit > 0
+            && !series.is_overflow()
+            && let Some(exemplar) = Exemplar::of(measured.span, measured.nanos)
+        {
+            series.offer(exemplar, limit, &mut self.random);
+        }
+    }
+}
