@@ -24,7 +24,8 @@ use shared::connector::span_metrics::{self, SpanMetricsConfig};
 
 /// The component types that `backend` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {
-    Registry::new()
+    let registry = span_metrics::GATES.into_iter().fold(Registry::new(), Registry::gate);
+    registry
         .receiver::<OtlpReceiverConfig>()
         .exporter::<OtlpGrpcConfig>()
         .exporter::<OtlpHttpConfig>()

@@ -22,7 +22,8 @@ use crate::loadbalancing::{self, LoadBalancingConfig};
 
 /// The component types that `edge` knows. A new one is one line.
 pub(crate) fn registry() -> Registry {
-    Registry::new()
+    let registry = span_metrics::GATES.into_iter().fold(Registry::new(), Registry::gate);
+    registry
         .receiver::<OtlpReceiverConfig>()
         .exporter::<OtlpGrpcConfig>()
         .exporter::<OtlpHttpConfig>()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::config::{Path, Problems};
 use shared::consumer::Next;
-use shared::service::{BuildError, Context, Gate, Kind, ProcessorConfig};
+use shared::service::{BuildError, Context, Gate, Kind, ProcessorConfig, Turned};
 use shared::wire::Signal;
 use shared::{config_enum, config_struct};
 
@@ -102,8 +102,9 @@ config_struct! {
 /// The Collector records policies behind this gate.
 pub(crate) const RECORD_POLICY_GATE: Gate = Gate {
     name: "processor.tailsamplingprocessor.recordpolicy",
+    turned: Turned::On,
     kind: Kind::Processor,
-    type_name: TailSamplingConfig::TYPE,
+    type_names: &[TailSamplingConfig::TYPE],
     key: "record_policy",
     value: "scope",
 };
@@ -111,8 +112,9 @@ pub(crate) const RECORD_POLICY_GATE: Gate = Gate {
 /// The Collector reads and writes thresholds behind this gate.
 pub(crate) const USE_TRACESTATE_GATE: Gate = Gate {
     name: "processor.tailsamplingprocessor.usetracestate",
+    turned: Turned::On,
     kind: Kind::Processor,
-    type_name: TailSamplingConfig::TYPE,
+    type_names: &[TailSamplingConfig::TYPE],
     key: "use_tracestate",
     value: "true",
 };

@@ -47,24 +47,17 @@ impl Document {
     }
 
     /// Sets a key of every component of a type that does not have it: in `processors`, for
-    /// `type` and `type/name`.
+    /// `type` and `type/name`. The key may be that of a section's key, `outer::inner`.
     pub fn set_default(&mut self, section: &str, type_name: &str, key: &str, value: &str) {
         let mut root = (*self.root).clone();
         let Some(Data::Map(components)) = root.get_mut(section).map(|node| &mut node.data) else {
             return;
         };
+        let value = yaml::parse(value, 0).unwrap_or_else(|_| Node::new(Data::Null));
         for component in components {
-            if component.key.split('/').next().map(str::trim) != Some(type_name) {
-                continue;
-            }
-            if component.value.is_null() {
-                component.value.data = Data::Map(Vec::new());
-            }
-            if let Data::Map(keys) = &mut component.value.data
-                && !keys.iter().any(|entry| entry.key == key)
-            {
-                let value = yaml::parse(value, 0).unwrap_or_else(|_| Node::new(Data::Null));
-                keys.push(Entry { key: key.to_owned(), place: Place::default(), value });
+            if component.key.split('/').next().map(str::trim) == Some(type_name) {
+                let keys: Vec<&str> = key.split("::").collect();
+                set_if_absent(&mut component.value, &keys, &value);
             }
         }
         self.root = Arc::new(root);
@@ -196,6 +189,22 @@ fn at_path(path: &str, place: Place, value: Node) -> Node {
         let entry = Entry { key: key.to_owned(), place, value };
         Node { place, ..Node::new(Data::Map(vec![entry])) }
     })
+}
+
+/// Sets a key below `node`, unless it is there; sections on the way come into being.
+fn set_if_absent(node: &mut Node, keys: &[&str], value: &Node) {
+    let [key, inner @ ..] = keys else { return };
+    if node.is_null() {
+        node.data = Data::Map(Vec::new());
+    }
+    let Data::Map(entries) = &mut node.data else { return };
+    if !entries.iter().any(|entry| entry.key == *key) {
+        let value = if inner.is_empty() { value.clone() } else { Node::new(Data::Null) };
+        entries.push(Entry { key: (*key).to_owned(), place: Place::default(), value });
+    }
+    if let Some(entry) = entries.iter_mut().find(|entry| entry.key == *key) {
+        set_if_absent(&mut entry.value, inner, value);
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::command::{Failure, Loaded, TierCommand, WRONG_USAGE};
 use super::factory::Kind;
 use super::model::Model;
-use super::registry::{Gate, Registry};
+use super::registry::{Gate, Registry, Turned};
 use super::runtime;
 use super::serve::{Options, serve};
 use super::watch::{self, Watch};
@@ -247,13 +247,16 @@ impl Sources {
             let text = format!("no such feature gate \"{name}\". valid gates: [{valid}]");
             return Err(Failure { code: WRONG_USAGE, text: format!("error: {text}\n") });
         }
-        let is_on = |gate: &&Gate| {
-            self.feature_gates.iter().any(|given| given.trim_start_matches('+') == gate.name)
+        let is_turned = |gate: &&Gate| {
+            self.feature_gates.iter().any(|given| match gate.turned {
+                Turned::On => given.trim_start_matches('+') == gate.name,
+                Turned::Off => given.strip_prefix('-') == Some(gate.name),
+            })
         };
         Ok(watch::Sources {
             configs: self.config.clone(),
             sets: self.set.clone(),
-            gates: gates.iter().filter(is_on).copied().collect(),
+            gates: gates.iter().filter(is_turned).copied().collect(),
         })
     }
 

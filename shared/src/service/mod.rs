@@ -34,7 +34,7 @@ pub use factory::{
     Kind, Losses, Outputs, ProcessorConfig, Receiver, ReceiverConfig,
 };
 pub use model::Model;
-pub use registry::{Gate, Registry};
+pub use registry::{Gate, Registry, Turned};
 pub use reload::Reloaded;
 pub use run::{Outcome, Running};
 pub use serve::DESCRIPTORS;

@@ -194,14 +194,25 @@ pub struct Registry {
 pub struct Gate {
     /// Its name.
     pub name: &'static str,
+    /// What has to be done with it.
+    pub turned: Turned,
     /// Where the key is: the kind of component,
     pub kind: Kind,
-    /// its type,
-    pub type_name: &'static str,
-    /// and the key.
+    /// its type, with older spellings,
+    pub type_names: &'static [&'static str],
+    /// and the key; `outer::inner` for one in a section.
     pub key: &'static str,
-    /// What the gate sets it to where it is not written.
+    /// What the gate sets it to where it is not written, as YAML.
     pub value: &'static str,
+}
+
+/// What has to be done with a gate so that it sets its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// It is off in the Collector, and is turned on.
+    On,
+    /// It is on in the Collector, and is turned off.
+    Off,
 }
 
 /// A method of [`Registry`] that adds a component type of one kind.

@@ -15,7 +15,7 @@ use super::model::Model;
 use super::reload::{self, Reloaded};
 use super::runtime;
 use crate::clock;
-use crate::config::{Node, Process};
+use crate::config::{Node, Process, World};
 use crate::telemetry::admin::Admin;
 use crate::telemetry::metrics::Descriptor;
 use crate::telemetry::{self, Identity, Telemetry};
@@ -203,8 +203,57 @@ impl Running {
     }
 }
 
-/// The configured `service.instance.id`, else the host's name.
+/// A name that a restart does not change: configured, else the pod's, else the host's.
 fn instance(model: &Model) -> String {
-    let configured = model.telemetry.resource.attributes.get("service.instance.id");
-    configured.cloned().flatten().unwrap_or_else(|| Process.host_name())
+    let attributes = &model.telemetry.resource.attributes;
+    configured_instance(attributes, &Process).unwrap_or_else(|| Process.host_name())
+}
+
+/// The Collector's connectors read `collector.instance.id`. `POD_NAME` is how manifests commonly
+/// hand the pod's name on, where the host's name is another.
+fn configured_instance(
+    attributes: &BTreeMap<String, Option<String>>,
+    world: &dyn World,
+) -> Option<String> {
+    let attribute = |key: &str| attributes.get(key).cloned().flatten();
+    attribute("collector.instance.id")
+        .or_else(|| attribute("service.instance.id"))
+        .or_else(|| world.variable("POD_NAME"))
+        .filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Pod;
+
+    impl World for Pod {
+        fn variable(&self, name: &str) -> Option<String> {
+            (name == "POD_NAME").then(|| "backend-1".to_owned())
+        }
+
+        fn file(&self, _path: &str) -> std::io::Result<String> {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
+    }
+
+    #[track_caller]
+    fn check(attributes: &[(&str, Option<&str>)], expected: &str) {
+        let attributes = attributes
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)))
+            .collect();
+        assert_eq!(configured_instance(&attributes, &Pod).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_process_is_called_as_configured_or_as_its_pod() {
+        let (service, own) =
+            (("service.instance.id", Some("a")), ("collector.instance.id", Some("b")));
+        check(&[service, own], "b");
+        check(&[service], "a");
+        check(&[("service.instance.id", None)], "backend-1");
+        check(&[], "backend-1");
+    }
 }

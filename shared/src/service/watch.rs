@@ -23,7 +23,7 @@ pub(super) struct Sources {
     pub(super) configs: Vec<String>,
     /// Values of `--set`.
     pub(super) sets: Vec<String>,
-    /// Feature gates that are on.
+    /// Feature gates that set their keys.
     pub(super) gates: Vec<Gate>,
 }
 
@@ -36,7 +36,9 @@ impl Sources {
         let mut document = Document::load(&self.configs, &self.sets, &Process)?;
         for gate in &self.gates {
             let section = gate.kind.section();
-            document.set_default(section, gate.type_name, gate.key, gate.value);
+            for type_name in gate.type_names {
+                document.set_default(section, type_name, gate.key, gate.value);
+            }
         }
         Ok(document)
     }

@@ -145,11 +145,6 @@ impl Writer {
         }
     }
 
-    /// Forgets what was written behind the first `length` bytes.
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.buffer.truncate(length);
-    }
-
     /// Writes `fields` where others were written before.
     pub(super) fn rewrite(&mut self, written: Range<usize>, fields: &[u8]) {
         self.buffer.splice(written, fields.iter().copied());

@@ -1,7 +1,10 @@
 //! Counts spans into the series of their resource.
 
+use std::borrow::Cow;
+
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::semconv;
 use crate::wire::{self, Span, Writer, export::ScopeEntry};
 
 use super::exemplars::Exemplar;
@@ -10,8 +13,8 @@ use super::random::Random;
 use super::reader::{Layer, Reader};
 use super::self_time::SelfTime;
 use super::series::{Resource, Series, Table};
-use super::settings::{Family, Settings, Source};
-use super::span_name;
+use super::settings::{Family, Settings, Shape, Source};
+use super::units::in_unit;
 use super::weight::Weights;
 
 /// Why a new series found no place.
@@ -68,7 +71,6 @@ pub(crate) struct Counter<'a, 's> {
     sink: Sink<'s>,
     scope_name: &'a [u8],
     scope_version: &'a [u8],
-    name: Vec<u8>,
     /// Begins with what the keys of all families begin with.
     key: Writer,
 }
@@ -91,7 +93,6 @@ impl<'a, 's> Counter<'a, 's> {
             sink: Sink { settings, random, tally: Tally::default(), flush, now_ns },
             scope_name: &[],
             scope_version: &[],
-            name: Vec::new(),
             key: Writer::with_capacity(256),
         }
     }
@@ -129,10 +130,12 @@ impl<'a, 's> Counter<'a, 's> {
     ) {
         let span = Span::read(raw);
         let weight = self.weights.weigh(span.trace_state, &mut self.sink.random);
-        let is_renamed =
-            self.sink.settings.defaults.semantic_name && span_name::put(&span, &mut self.name);
+        let name = match self.sink.settings.defaults.semantic_name {
+            true => semconv::span_name(&span),
+            false => Cow::Borrowed(span.name),
+        };
         let subject = Subject {
-            name: if is_renamed { &self.name } else { span.name },
+            name: &name,
             kind: span.kind,
             status: span.status_code(),
             scope_name: self.scope_name,
@@ -231,16 +234,20 @@ impl Sink<'_> {
                 }
             }
         };
-        let slot = match family.slots {
-            1 => 0,
+        let Measured { span, nanos, weight } = measured;
+        let slot = match family.shape {
+            Shape::Sum | Shape::Exponential { .. } => 0,
             // Upper bounds belong to their bucket.
-            _ => self.settings.bounds_ns.partition_point(|bound| *bound < measured.nanos),
+            Shape::Explicit => self.settings.bounds_ns.partition_point(|bound| *bound < nanos),
         };
-        series.observe(measured.nanos, slot, measured.weight, self.now_ns);
+        series.observe(nanos, slot, weight, self.now_ns);
+        if let Some(histogram) = series.exponential_mut() {
+            histogram.observe(in_unit(nanos.into(), self.settings.unit), weight);
+        }
         let limit = self.settings.exemplars;
         if limit > 0
             && !series.is_overflow()
-            && let Some(exemplar) = Exemplar::of(measured.span, measured.nanos)
+            && let Some(exemplar) = Exemplar::of(span, nanos)
         {
             series.offer(exemplar, limit, &mut self.random);
         }

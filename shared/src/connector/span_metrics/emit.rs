@@ -1,12 +1,13 @@
 //! Writes series as OTLP metrics, in requests of about a mebibyte.
 
-use crate::wire::{Temporality, Writer};
+use crate::exponential_histogram::ExponentialHistogram;
+use crate::wire::{DataKind, Temporality, Writer};
 use crate::{Batch, Signal};
 
-use super::config::Unit;
 use super::key::write_attributes;
 use super::series::{Resource, Series};
-use super::settings::{Family, Measure, MetricSettings, Settings};
+use super::settings::{Family, MetricSettings, Settings, Shape};
+use super::units::in_unit;
 
 /// Where a request is cut. Receivers commonly refuse messages above 4 MiB.
 const REQUEST_BYTES: usize = 1 << 20;
@@ -105,28 +106,33 @@ impl<'s> Emitter<'s> {
         if metric.measure.is_histogram() {
             record.bytes(3, self.settings.unit.name().as_bytes());
         }
-        let number = if metric.measure.is_histogram() { 9 } else { 7 };
-        record.message(number, |content| {
+        let kind = match (metric.measure.is_histogram(), family.shape) {
+            (false, _) => DataKind::Sum,
+            (true, Shape::Exponential { .. }) => DataKind::ExponentialHistogram,
+            (true, _) => DataKind::Histogram,
+        };
+        record.message(kind.field(), |content| {
             while content.len() < REQUEST_BYTES
                 && let Some((point, series)) = points.next()
             {
                 content.message(1, |message| {
                     self.times(message, point, series);
-                    match metric.measure {
-                        Measure::Calls | Measure::Events => {
-                            self.number(message, point, series);
-                            self.attributes(message, 7, resource, family, series);
+                    match (kind, family.shape) {
+                        (DataKind::Sum, _) => self.number(message, point, series),
+                        (_, Shape::Exponential { max_size }) => {
+                            self.exponential(message, point, max_size, series);
                         }
-                        Measure::Duration | Measure::SelfTime => {
-                            self.histogram(message, point, family, series);
-                            self.attributes(message, 9, resource, family, series);
-                        }
+                        _ => self.histogram(message, point, family, series),
                     }
+                    let key = series.body.key();
+                    let (settings, service) = (self.settings, &resource.service);
+                    let number = kind.attributes_field();
+                    write_attributes(settings, family, service, key, message, number);
                 });
                 self.points += 1;
             }
             content.varint(2, self.settings.temporality.number());
-            if !metric.measure.is_histogram() {
+            if kind == DataKind::Sum {
                 content.varint(3, 1); // is_monotonic
             }
         });
@@ -146,7 +152,7 @@ impl<'s> Emitter<'s> {
 
     /// The fields of a `HistogramDataPoint` but its times and attributes.
     fn histogram(&self, message: &mut Writer, point: Point, family: &Family, series: &Series) {
-        let nanos_per_unit = nanos_per_unit(self.settings.unit);
+        let unit = self.settings.unit;
         match point {
             Point::Zero => {
                 message.fixed64(4, 0);
@@ -155,21 +161,33 @@ impl<'s> Emitter<'s> {
             }
             Point::Value => {
                 message.fixed64(4, series.count());
-                message.double(5, in_unit(series.sum_ns(), nanos_per_unit));
+                message.double(5, in_unit(series.sum_ns(), unit));
                 message.packed_fixed64(6, series.body.counts());
                 self.exemplars(message, 8, series);
             }
             Point::End => return message.varint(10, NO_RECORDED_VALUE),
         }
         let bounds = self.settings.bounds_ns.iter();
-        let bounds = bounds.map(|bound| in_unit(u128::from(*bound), nanos_per_unit).to_bits());
+        let bounds = bounds.map(|bound| in_unit(u128::from(*bound), unit).to_bits());
         message.packed_fixed64(7, bounds);
     }
 
+    /// The fields of an `ExponentialHistogramDataPoint` but its times and attributes.
+    fn exponential(&self, message: &mut Writer, point: Point, max_size: i32, series: &Series) {
+        match (point, series.exponential()) {
+            (Point::Zero, _) => ExponentialHistogram::new(max_size).write(message),
+            (Point::Value, Some(histogram)) => {
+                histogram.write(message);
+                self.exemplars(message, 11, series);
+            }
+            (Point::End, _) => message.varint(10, NO_RECORDED_VALUE),
+            (Point::Value, None) => unreachable!("all series of such a family have one"),
+        }
+    }
+
     fn exemplars(&self, message: &mut Writer, number: u32, series: &Series) {
-        let nanos_per_unit = nanos_per_unit(self.settings.unit);
-        for exemplar in series.exemplars.iter().flat_map(|exemplars| exemplars.kept()) {
-            message.message(number, |message| exemplar.write(message, nanos_per_unit));
+        for exemplar in series.exemplars() {
+            message.message(number, |message| exemplar.write(message, self.settings.unit));
         }
     }
 
@@ -186,28 +204,4 @@ impl<'s> Emitter<'s> {
             Point::Value | Point::End => message.fixed64(3, self.now_ns.max(start_ns)),
         }
     }
-
-    fn attributes(
-        &self,
-        message: &mut Writer,
-        number: u32,
-        resource: &Resource,
-        family: &Family,
-        series: &Series,
-    ) {
-        let (settings, service) = (self.settings, &resource.service);
-        write_attributes(settings, family, service, series.body.key(), message, number);
-    }
-}
-
-fn nanos_per_unit(unit: Unit) -> f64 {
-    match unit {
-        Unit::Milliseconds => 1e6,
-        Unit::Seconds => 1e9,
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "OTLP has doubles here")]
-fn in_unit(nanos: u128, nanos_per_unit: f64) -> f64 {
-    nanos as f64 / nanos_per_unit
 }

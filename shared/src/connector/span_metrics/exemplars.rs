@@ -2,7 +2,9 @@
 
 use crate::wire::{Span, Writer};
 
+use super::config::Unit;
 use super::random::Random;
+use super::units::in_unit;
 
 /// A span that a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +29,9 @@ impl Exemplar {
     }
 
     /// Writes the fields of an `Exemplar`.
-    #[allow(clippy::cast_precision_loss, reason = "OTLP has doubles here")]
-    pub(crate) fn write(&self, message: &mut Writer, nanos_per_unit: f64) {
+    pub(crate) fn write(&self, message: &mut Writer, unit: Unit) {
         message.fixed64(2, self.time_ns);
-        message.double(3, self.nanos as f64 / nanos_per_unit);
+        message.double(3, in_unit(self.nanos.into(), unit));
         message.bytes(4, &self.span_id);
         message.bytes(5, &self.trace_id);
     }

@@ -28,9 +28,9 @@ mod reader;
 mod self_time;
 mod series;
 mod settings;
-mod span_name;
 #[cfg(test)]
 mod tests;
+mod units;
 mod weight;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,7 @@ use crate::telemetry::metrics::Descriptor;
 use crate::{Batch, Consumer, Next, Rejected, Signal, clock};
 
 use self::aggregate::Aggregator;
-pub use self::config::{GATES, SpanMetricsConfig};
+pub use self::config::{DimensionConfig, GATES, SpanMetricsConfig};
 use self::counter::Limit;
 use self::flush::Flusher;
 use self::metrics::{

@@ -3,21 +3,21 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::exponential_histogram::ExponentialHistogram;
 use crate::wire::{AnyValue, Writer};
 
 use super::body::Body;
 use super::exemplars::{Exemplar, Reservoir};
 use super::key::{OVERFLOW_KEY, valid_utf8, write_value};
 use super::random::Random;
-use super::settings::{Family, Settings};
+use super::settings::{Family, Settings, Shape};
 
 /// The counts of one series.
 #[derive(Debug)]
 pub(crate) struct Series {
     /// See [`super::key`]; and how many spans or events, by duration if that is asked for.
     pub(crate) body: Body,
-    /// Spans that a value came from, since the last flush.
-    pub(crate) exemplars: Option<Box<Reservoir>>,
+    extra: Option<Box<Extra>>,
     /// When it came into being.
     pub(crate) start_ns: u64,
     /// When it last counted something.
@@ -30,6 +30,14 @@ pub(crate) struct Series {
     pub(crate) written: u32,
     /// Whether it counted something since it was last written.
     pub(crate) fresh: bool,
+}
+
+/// What few series have.
+#[derive(Debug, Default)]
+struct Extra {
+    exponential: Option<ExponentialHistogram>,
+    /// Spans that a value came from, since the last flush.
+    exemplars: Reservoir,
 }
 
 /// A number of 96 bits, which stops at the greatest there is: 64 are too few for the nanoseconds
@@ -57,7 +65,13 @@ impl Series {
     pub(crate) fn new(key: &[u8], family: &Family, flush: u32, now_ns: u64) -> Self {
         Self {
             body: Body::new(key, family.slots),
-            exemplars: None,
+            extra: match family.shape {
+                Shape::Sum | Shape::Explicit => None,
+                Shape::Exponential { max_size } => Some(Box::new(Extra {
+                    exponential: Some(ExponentialHistogram::new(max_size)),
+                    exemplars: Reservoir::default(),
+                })),
+            },
             start_ns: now_ns,
             seen_ns: now_ns,
             sum_ns: Sum::default(),
@@ -70,15 +84,22 @@ impl Series {
     /// Bytes that a series with this key takes at first, a table's room for it included.
     pub(crate) fn bytes_of(key: &[u8], family: &Family) -> usize {
         // A table is from less than half to seven eighths full.
-        2 * size_of::<Series>() + Body::heap_bytes_of(key, family.slots)
+        let extra = match family.shape {
+            Shape::Sum | Shape::Explicit => 0,
+            Shape::Exponential { .. } => size_of::<Extra>(),
+        };
+        2 * size_of::<Series>() + Body::heap_bytes_of(key, family.slots) + extra
     }
 
     /// The same for what it has become.
     pub(crate) fn bytes(&self) -> usize {
-        let exemplars = self.exemplars.as_ref();
-        let exemplars =
-            exemplars.map_or(0, |exemplars| size_of::<Reservoir>() + exemplars.heap_bytes());
-        2 * size_of::<Series>() + self.body.heap_bytes() + exemplars
+        let extra = self.extra.as_ref();
+        let extra = extra.map_or(0, |extra| {
+            let exponential = extra.exponential.as_ref();
+            let exponential = exponential.map_or(0, ExponentialHistogram::heap_bytes);
+            size_of::<Extra>() + extra.exemplars.heap_bytes() + exponential
+        });
+        2 * size_of::<Series>() + self.body.heap_bytes() + extra
     }
 
     /// Whether it stands for all that found no place.
@@ -105,9 +126,24 @@ impl Series {
         self.fresh = true;
     }
 
+    /// The durations by buckets of exponential width, if they are counted so.
+    pub(crate) fn exponential(&self) -> Option<&ExponentialHistogram> {
+        self.extra.as_ref()?.exponential.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn exponential_mut(&mut self) -> Option<&mut ExponentialHistogram> {
+        self.extra.as_mut()?.exponential.as_mut()
+    }
+
+    /// Spans that a value came from, since the last flush.
+    pub(crate) fn exemplars(&self) -> &[Exemplar] {
+        self.extra.as_ref().map_or(&[], |extra| extra.exemplars.kept())
+    }
+
     /// Keeps `exemplar`, or not; at most `limit` since the last flush.
     pub(crate) fn offer(&mut self, exemplar: Exemplar, limit: usize, random: &mut Random) {
-        self.exemplars.get_or_insert_default().offer(exemplar, limit, random);
+        self.extra.get_or_insert_default().exemplars.offer(exemplar, limit, random);
     }
 
     /// Notes that `flush` wrote it.
@@ -116,7 +152,10 @@ impl Series {
         self.born = self.born.min(flush);
         self.written = flush;
         self.fresh = false;
-        self.exemplars = None;
+        match &mut self.extra {
+            Some(extra) if extra.exponential.is_some() => extra.exemplars = Reservoir::default(),
+            extra => *extra = None,
+        }
     }
 }
 

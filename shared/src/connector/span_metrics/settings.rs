@@ -97,8 +97,24 @@ pub(crate) struct Family {
     pub(crate) dimensions: Vec<Dimension>,
     /// Bits of [`Settings::globs`].
     pub(crate) globs: u64,
-    /// Counts of each of its series: the buckets of a histogram, else 1.
+    /// How durations are counted, if they are.
+    pub(crate) shape: Shape,
+    /// Counts of each of its series: explicit buckets, else 1.
     pub(crate) slots: u16,
+}
+
+/// How durations are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Not at all.
+    Sum,
+    /// In buckets with the bounds of the settings.
+    Explicit,
+    /// In buckets of exponential width.
+    Exponential {
+        /// How many there may be.
+        max_size: i32,
+    },
 }
 
 /// What a series counts.
@@ -243,8 +259,9 @@ struct Layout {
     families: Vec<Family>,
     metrics: Vec<MetricSettings>,
     namespace: String,
-    /// Counts of a histogram.
-    histogram_slots: u16,
+    histogram: Shape,
+    /// Explicit buckets.
+    buckets: u16,
 }
 
 impl Layout {
@@ -258,7 +275,11 @@ impl Layout {
                 "" => String::new(),
                 namespace => format!("{namespace}."),
             },
-            histogram_slots: u16::try_from(buckets).expect("bounds are counted by validation"),
+            histogram: match config.histogram.exponential.as_ref() {
+                Some(exponential) => Shape::Exponential { max_size: exponential.max_size },
+                None => Shape::Explicit,
+            },
+            buckets: u16::try_from(buckets).expect("bounds are counted by validation"),
         }
     }
 
@@ -268,24 +289,22 @@ impl Layout {
         let (histogram, events) = (&config.histogram.dimensions, &config.events.dimensions);
         let has_duration = !config.histogram.disable;
         let is_shared = calls.is_empty() && histogram.is_empty();
-        let slots = if has_duration && is_shared { self.histogram_slots } else { 1 };
-        let family = self.add_family(Source::Spans, [common, calls], slots);
+        let shape = if has_duration && is_shared { self.histogram } else { Shape::Sum };
+        let family = self.add_family(Source::Spans, [common, calls], shape);
         self.add_metric(Measure::Calls, family);
         if has_duration {
-            let slots = self.histogram_slots;
             let family = match is_shared {
                 true => family,
-                false => self.add_family(Source::Spans, [common, histogram], slots),
+                false => self.add_family(Source::Spans, [common, histogram], self.histogram),
             };
             self.add_metric(Measure::Duration, family);
         }
         if config.events.enabled {
-            let family = self.add_family(Source::Events, [common, events], 1);
+            let family = self.add_family(Source::Events, [common, events], Shape::Sum);
             self.add_metric(Measure::Events, family);
         }
         if config.self_time.enabled {
-            let slots = self.histogram_slots;
-            let family = self.add_family(Source::SelfTimes, [common, histogram], slots);
+            let family = self.add_family(Source::SelfTimes, [common, histogram], self.histogram);
             self.add_metric(Measure::SelfTime, family);
         }
     }
@@ -294,9 +313,10 @@ impl Layout {
         &mut self,
         source: Source,
         lists: [&Vec<DimensionConfig>; 2],
-        slots: u16,
+        shape: Shape,
     ) -> usize {
-        let mut family = Family { source, dimensions: Vec::new(), globs: 0, slots };
+        let slots = if shape == Shape::Explicit { self.buckets } else { 1 };
+        let mut family = Family { source, dimensions: Vec::new(), globs: 0, shape, slots };
         for dimension in lists.into_iter().flatten() {
             if dimension.name.is_empty() {
                 let glob = Glob::new(&dimension.glob).expect("patterns are validated");

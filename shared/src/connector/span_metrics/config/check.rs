@@ -77,6 +77,16 @@ impl SpanMetricsConfig {
 
     fn check_bounds(&self, at: &Path<'_>, problems: &mut Problems) {
         let histogram = at.key("histogram");
+        if let Some(exponential) = self.histogram.exponential.as_ref() {
+            let key = histogram.key("exponential");
+            if !matches!(exponential.max_size, 0 | 2..=16_384) {
+                let text = "is not from 2 to 16384, so the nearest of these is used";
+                problems.warn(&key.key("max_size"), text);
+            }
+            if self.histogram.explicit.is_on() {
+                problems.report(&histogram, "use either explicit or exponential buckets histogram");
+            }
+        }
         let Some(explicit) = self.histogram.explicit.as_ref() else { return };
         let key = histogram.key("explicit");
         let list = key.key("buckets");

@@ -9,7 +9,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::config::Section;
-use crate::service::{ConnectorConfig, Gate, Kind};
+use crate::service::{ConnectorConfig, Gate, Kind, Turned};
 use crate::{config_enum, config_struct};
 
 pub(crate) use self::check::lasts;
@@ -110,6 +110,8 @@ config_struct! {
         pub unit: Unit = Unit::Milliseconds,
         /// Buckets with explicit bounds.
         pub explicit: Section<ExplicitConfig> = Section::none(),
+        /// Buckets of exponential width, instead of those.
+        pub exponential: Section<ExponentialConfig> = Section::none(),
         /// Further dimensions for `duration` and `self_time` only.
         pub dimensions: Vec<DimensionConfig> = Vec::new(),
     }
@@ -120,6 +122,14 @@ config_struct! {
     pub struct ExplicitConfig {
         /// Upper bounds of all buckets but the last, in ascending order.
         pub buckets: Vec<Duration> = default_buckets(),
+    }
+}
+
+config_struct! {
+    /// `histogram::exponential`.
+    pub struct ExponentialConfig {
+        /// How many buckets there may be: 2 to 16384. 0 means 160.
+        pub max_size: i32 = 160,
     }
 }
 
@@ -237,16 +247,30 @@ impl HistogramConfig {
 
 /// The Collector's feature gates that are keys here. All are off there, but
 /// `connector.spanmetrics.includeCollectorInstanceID`.
-pub const GATES: [Gate; 3] = [
-    gate("connector.spanmetrics.legacyMetricNames", "namespace", ""),
-    gate("connector.spanmetrics.excludeResourceMetrics", "exclude_resource_attributes", "true"),
+pub const GATES: [Gate; 5] = [
+    gate("connector.spanmetrics.legacyMetricNames", Turned::On, "namespace", "\"\""),
+    gate(
+        "connector.spanmetrics.includeCollectorInstanceID",
+        Turned::Off,
+        "include_collector_instance_id",
+        "false",
+    ),
+    gate(
+        "connector.spanmetrics.excludeResourceMetrics",
+        Turned::On,
+        "exclude_resource_attributes",
+        "true",
+    ),
+    gate("connector.spanmetrics.useSecondAsDefaultMetricsUnit", Turned::On, "histogram::unit", "s"),
     gate(
         "spanmetrics.statusCodeConvention.useOtelPrefix",
+        Turned::On,
         "status_attribute",
         default_dimension::OTEL_STATUS_CODE,
     ),
 ];
 
-const fn gate(name: &'static str, key: &'static str, value: &'static str) -> Gate {
-    Gate { name, kind: Kind::Connector, type_name: SpanMetricsConfig::TYPE, key, value }
+const fn gate(name: &'static str, turned: Turned, key: &'static str, value: &'static str) -> Gate {
+    const TYPES: &[&str] = &[SpanMetricsConfig::TYPE, "spanmetrics"];
+    Gate { name, turned, kind: Kind::Connector, type_names: TYPES, key, value }
 }

@@ -136,6 +136,20 @@ fn bounds_must_ascend_and_none_means_the_default_ones() {
 }
 
 #[test]
+fn buckets_are_either_explicit_or_exponential() {
+    let both = json!({ "histogram": { "explicit": {}, "exponential": { "max_size": 1 } } });
+    check(
+        &both,
+        &["histogram: use either explicit or exponential buckets histogram"],
+        &[
+            "histogram::exponential::max_size: is not from 2 to 16384, so the nearest of these is used",
+        ],
+    );
+    let config = read(&json!({ "histogram": { "exponential": {} } }));
+    assert_eq!(config.histogram.exponential.as_ref().unwrap().max_size, 160);
+}
+
+#[test]
 fn words_that_the_collector_misreads_are_errors() {
     check(
         &json!({ "metrics_flush_interval": 0 }),

@@ -127,3 +127,92 @@ fn a_large_flush_is_cut_into_requests_of_about_a_mebibyte() {
     assert!(batches.iter().all(|batch| batch.bytes().len() < (1 << 20) + 4096));
     assert_eq!(points(&batches).len(), 2 * 9_010);
 }
+
+/// A request of a service with one span for each name.
+fn flood(service_name: &str, names: std::ops::Range<usize>) -> Batch {
+    let mut request = crate::wire::Writer::new();
+    request.message(1, |entry| {
+        entry.message(1, |resource| {
+            resource.string_attribute(1, b"service.name", service_name.as_bytes());
+        });
+        entry.message(2, |scope| {
+            for name in names {
+                scope.message(2, |span| {
+                    span.bytes(5, format!("GET /item/{name}").as_bytes());
+                    span.fixed64(7, SECOND);
+                    span.fixed64(8, SECOND + 5_000_000);
+                });
+            }
+        });
+    });
+    Batch::parse(Signal::Traces, request.into_vec().into()).unwrap()
+}
+
+#[test]
+fn a_million_names_stay_within_the_bounds_and_other_services_stay_exact() {
+    const MILLION: usize = 1_000_000;
+    let mut config = bare(&[]);
+    // No limit but the bytes.
+    (config.aggregation_cardinality_limit, config.max_series) = (0, 0);
+    config.max_series_bytes = 4 << 20;
+    let aggregator = aggregator(&config);
+    let mut overflowed = 0;
+    for begin in (0..MILLION).step_by(20_000) {
+        aggregator.observe(&flood("quiet", 0..3), BEGIN);
+        let observed = aggregator.observe(&flood("noisy", begin..begin + 20_000), BEGIN);
+        let [cardinality, series, bytes, resources] = observed.tally.overflowed;
+        assert_eq!((cardinality, series, resources), (0, 0, 0));
+        overflowed += bytes;
+        assert!(aggregator.bytes() <= config.max_series_bytes);
+    }
+    let collected = aggregator.collect(BEGIN + SECOND);
+    assert_eq!(collected.overflowed, [(b"noisy"[..].into(), overflowed)]);
+    let points = points(&collected.batches);
+    let [calls, durations] = ["calls", "duration"].map(|metric| {
+        let overflow = points[&format!("{metric}{{otel.metric.overflow=bool true}}")].count;
+        assert_eq!(overflow, overflowed);
+        for name in 0..3 {
+            let series = format!("{metric}{{service.name=quiet,span.name=GET /item/{name}}}");
+            assert_eq!(points[&series].count, 50);
+        }
+        let noisy = points
+            .iter()
+            .filter(|(series, _)| series.starts_with(&format!("{metric}{{service.name=noisy")));
+        noisy.map(|(_, point)| point.count).sum::<u64>() + overflow
+    });
+    assert_eq!((calls, durations), (MILLION as u64, MILLION as u64));
+    assert!(aggregator.series() > 10_000, "{}", aggregator.series());
+}
+
+#[test]
+fn bytes_are_given_back_when_series_end() {
+    let mut config = bare(&[]);
+    config.metrics_expiration = Duration::from_secs(5);
+    let aggregator = aggregator(&config);
+    aggregator.observe(&flood("a", 0..100), BEGIN);
+    assert!(aggregator.bytes() > 100 * 128);
+    flush(&aggregator, BEGIN + SECOND);
+    flush(&aggregator, BEGIN + 10 * SECOND);
+    assert_eq!(aggregator.bytes(), 0);
+
+    config.metrics_expiration = Duration::ZERO;
+    config.aggregation_temporality =
+        crate::connector::span_metrics::config::AggregationTemporality::Delta;
+    let aggregator = super::aggregator(&config);
+    aggregator.observe(&flood("a", 0..100), BEGIN);
+    flush(&aggregator, BEGIN + SECOND);
+    assert_eq!(aggregator.bytes(), 0);
+}
+
+#[test]
+fn a_resource_that_has_no_room_in_bytes_counts_in_the_common_overflow() {
+    let mut config = bare(&[]);
+    config.max_series_bytes = 1000;
+    let aggregator = aggregator(&config);
+    let names: Vec<_> = (0..10).map(|name| name.to_string()).collect();
+    let entries = names.iter().map(|name| service(name, vec![span("x", 1)])).collect();
+    let observed = aggregator.observe(&batch(entries), BEGIN);
+    assert!(observed.tally.overflowed[2] > 0 && aggregator.bytes() <= 1000);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    assert_eq!(counts(&points).iter().map(|(_, count)| count).sum::<u64>(), 20);
+}

@@ -1,7 +1,10 @@
 //! The metrics beside calls and durations, and exemplars.
 
 use super::*;
-use crate::connector::span_metrics::config::{EventsConfig, ExemplarsConfig, SwitchConfig};
+use crate::config::Section;
+use crate::connector::span_metrics::config::{
+    EventsConfig, ExemplarsConfig, ExponentialConfig, SwitchConfig, Unit,
+};
 
 fn child(id: u8, parent: u8, start: u64, end: u64) -> trace_v1::Span {
     trace_v1::Span {
@@ -104,4 +107,61 @@ fn exemplars_count_as_bytes_until_the_flush() {
     let before = aggregator.bytes();
     collect(&aggregator, BEGIN + SECOND);
     assert_eq!(aggregator.bytes(), before);
+}
+
+fn exponential(max_size: i32) -> SpanMetricsConfig {
+    let mut config = bare(&[]);
+    config.histogram.exponential = Section::on(ExponentialConfig { max_size });
+    config
+}
+
+const DURATION: &str = "duration{service.name=s,span.name=x}";
+
+#[test]
+fn durations_may_be_counted_in_buckets_of_exponential_width() {
+    let mut config = exponential(160);
+    config.exemplars = ExemplarsConfig { enabled: true, max_per_data_point: 1 };
+    let aggregator = aggregator(&config);
+    let spans = vec![span("x", 1), span("x", 2), span("x", 0)];
+    aggregator.observe(&batch(vec![service("s", spans)]), BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    let point = &points[DURATION];
+    assert_eq!((point.count, point.sum, point.exponential), (3, 3.0, Some((7, -1))));
+    assert_eq!((point.buckets.len(), point.buckets[0], point.buckets[128]), (129, 1, 1));
+    assert_eq!(point.exemplars.len(), 1);
+    assert_eq!(points["calls{service.name=s,span.name=x}"].count, 3);
+    // Counts stay, exemplars do not.
+    let points = collect(&aggregator, BEGIN + 2 * SECOND);
+    assert_eq!((points[DURATION].count, points[DURATION].exemplars.len()), (3, 0));
+}
+
+#[test]
+fn exponential_buckets_begin_with_zero_weigh_spans_and_end() {
+    let mut config = SpanMetricsConfig { initial_zero: true, ..exponential(4) };
+    config.histogram.unit = Unit::Seconds;
+    config.series_expiration = std::time::Duration::from_secs(5);
+    let aggregator = aggregator(&config);
+    let weighed =
+        |millis| trace_v1::Span { trace_state: "ot=th:8".to_owned(), ..span("x", millis) };
+    let spans = [1000, 2000, 4000, 8000, 16_000].map(weighed).into();
+    aggregator.observe(&batch(vec![service("s", spans)]), BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    let (begins, value) = (&points[&format!("{DURATION} begins")], &points[DURATION]);
+    assert_eq!((begins.count, begins.exponential), (0, Some((0, 0))));
+    assert_eq!((value.count, value.sum, value.exponential), (10, 62.0, Some((-1, -1))));
+    assert_eq!(value.buckets, [2, 4, 4]);
+    let points = collect(&aggregator, BEGIN + 10 * SECOND);
+    assert!(points.contains_key(&format!("{DURATION} ended")), "{points:?}");
+}
+
+#[test]
+fn a_series_of_its_own_buckets_overflows_like_any_other() {
+    let mut config = exponential(160);
+    config.max_series = 1;
+    config.calls_dimensions = vec![dimension("a", None)];
+    let aggregator = aggregator(&config);
+    aggregator.observe(&batch(vec![service("s", vec![span("x", 1), span("y", 2)])]), BEGIN);
+    let points = collect(&aggregator, BEGIN + SECOND);
+    let overflow = &points["duration{otel.metric.overflow=bool true}"];
+    assert_eq!((overflow.count, overflow.sum), (2, 3.0));
 }

@@ -105,6 +105,8 @@ struct Point {
     buckets: Vec<u64>,
     start_ns: u64,
     time_ns: u64,
+    /// Scale and offset, where buckets are of exponential width.
+    exponential: Option<(i32, i32)>,
     /// The last byte of the trace id, the value and the time.
     exemplars: Vec<(u8, f64, u64)>,
 }
@@ -195,6 +197,27 @@ fn add_points(metric: &metrics_v1::Metric, points: &mut Points) {
                         count: point.count,
                         sum: point.sum.unwrap_or_default(),
                         buckets: point.bucket_counts.clone(),
+                        start_ns: point.start_time_unix_nano,
+                        time_ns: point.time_unix_nano,
+                        exemplars: exemplars(&point.exemplars),
+                        ..Point::default()
+                    },
+                );
+            }
+        }
+        Data::ExponentialHistogram(histogram) => {
+            for point in &histogram.data_points {
+                let positive = point.positive.clone().unwrap_or_default();
+                let in_buckets: u64 = positive.bucket_counts.iter().sum();
+                assert_eq!(in_buckets + point.zero_count, point.count);
+                add(
+                    &point.attributes,
+                    point.flags,
+                    Point {
+                        count: point.count,
+                        sum: point.sum.unwrap_or_default(),
+                        exponential: Some((point.scale, positive.offset)),
+                        buckets: positive.bucket_counts,
                         start_ns: point.start_time_unix_nano,
                         time_ns: point.time_unix_nano,
                         exemplars: exemplars(&point.exemplars),
