@@ -52,7 +52,7 @@ fn spans() -> Batch {
             }
         });
     });
-    Batch::parse(Signal::Traces, request.into_vec().into()).unwrap()
+    Batch::parse(Signal::Traces, request.into_vec().into()).expect("it was written as a request")
 }
 
 fn connector() -> Arc<dyn Consumer> {
@@ -65,14 +65,14 @@ fn connector() -> Arc<dyn Consumer> {
         ..SpanMetricsConfig::default()
     };
     let ctx = Context {
-        id: ComponentId::parse("span_metrics").unwrap(),
+        id: ComponentId::parse("span_metrics").expect("a plain id"),
         signal: Signal::Traces,
         output: Signal::Metrics,
         losses: Arc::default(),
         instance: "backend-0".into(),
         commons: Arc::default(),
     };
-    config.build(&ctx, Arc::new(Nowhere)).unwrap()
+    config.build(&ctx, Arc::new(Nowhere)).expect("nothing is bound")
 }
 
 #[tokio::test]
@@ -80,13 +80,13 @@ async fn a_series_takes_300_bytes_and_a_span_of_one_allocates_nothing() {
     let spans = spans();
     let connector = connector();
     let region = Region::new(COUNTED);
-    connector.consume(spans.clone()).await.unwrap();
+    connector.consume(spans.clone()).await.expect("it takes all");
     let change = region.change();
     let each = (change.bytes_allocated - change.bytes_deallocated) / SERIES;
     assert!((100..=300).contains(&each), "{each} bytes for each series with 17 buckets");
 
     let region = Region::new(COUNTED);
-    connector.consume(spans).await.unwrap();
+    connector.consume(spans).await.expect("it takes all");
     let allocations = region.change().allocations;
     assert!(allocations < 20, "{allocations} for a batch of {SERIES} spans");
 }

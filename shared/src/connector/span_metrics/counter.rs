@@ -203,6 +203,7 @@ struct Place<'t> {
 }
 
 /// What was measured of a span.
+#[derive(Clone, Copy)]
 struct Measured<'t> {
     span: &'t Span<'t>,
     nanos: u64,

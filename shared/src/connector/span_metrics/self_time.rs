@@ -3,7 +3,7 @@
 //! A trace of which a span id occurs twice, or that has both a root and a span whose parent is
 //! not there, is skipped. So is a span that ends before it starts.
 //!
-//! Source: contrib connector/spanmetricsconnector/self_time.go.
+//! Source: contrib `connector/spanmetricsconnector/self_time.go`.
 
 use crate::wire::Span;
 

@@ -1,6 +1,6 @@
 //! How many spans a span stands for, by the sampling threshold in its trace state.
 //!
-//! Source: contrib connector/spanmetricsconnector/internal/metrics/adjusted_count.go.
+//! Source: contrib `connector/spanmetricsconnector/internal/metrics/adjusted_count.go`.
 
 use crate::wire::trace_state::Otel;
 

@@ -8,8 +8,7 @@ use crate::config::testing::section;
 /// Errors and warnings of a section, which stands at `a`.
 #[track_caller]
 fn check(json: &Value, errors: &[&str], warnings: &[&str]) {
-    let (_, found, warned) =
-        section::<SpanMetricsConfig>(json, |config, at, problems| config.check(at, problems));
+    let (_, found, warned) = section(json, SpanMetricsConfig::check);
     assert_eq!((&found[..], &warned[..]), (&owned(errors)[..], &owned(warnings)[..]), "{json}");
 }
 
@@ -82,10 +81,7 @@ fn a_pattern_has_no_default_and_matches_no_name_that_is_taken() {
         &[],
     );
     let globs: Vec<_> = (0..65).map(|index| json!({ "glob": format!("{index}.*") })).collect();
-    let (_, errors, _) =
-        section::<SpanMetricsConfig>(&json!({ "dimensions": globs }), |config, at, problems| {
-            config.check(at, problems)
-        });
+    let (_, errors, _) = section(&json!({ "dimensions": globs }), SpanMetricsConfig::check);
     assert_eq!(errors, ["a: at most 64 dimensions may have a glob"]);
 }
 

@@ -28,10 +28,10 @@ fn self_times_are_measured_where_a_batch_has_the_whole_trace() {
         .observe(&batch(vec![server, nameless, service("b", vec![child(3, 2, 10, 15)])]), BEGIN);
     assert_eq!((observed.counted, observed.tally.incomplete), (3, 0));
     let points = collect(&aggregator, BEGIN + SECOND);
-    let sum = |series: &str| points[series].sum;
-    assert_eq!(sum("self_time{service.name=a,span.name=1}"), 70.0);
-    assert_eq!(sum("self_time{service.name=a,span.name=2}"), 25.0);
-    assert_eq!(sum("self_time{service.name=b,span.name=3}"), 5.0);
+    for (service, name, sum) in [("a", 1, 70.0), ("a", 2, 25.0), ("b", 3, 5.0)] {
+        let point = &points[&format!("self_time{{service.name={service},span.name={name}}}")];
+        assert_eq!((point.count, point.sum), (1, sum));
+    }
     assert_eq!(points.len(), 6, "calls, but no durations");
 
     let part = vec![child(1, 0, 0, 100), child(5, 4, 10, 40)];
@@ -83,8 +83,8 @@ fn exemplars_are_real_spans_at_most_so_many_for_each_flush() {
         let point = &points[&format!("{metric}{{service.name=s,span.name=x}}")];
         assert_eq!((point.count, point.exemplars.len()), (50, 3));
         for (trace, value, time_ns) in &point.exemplars {
-            assert_eq!(*value, f64::from(*trace), "its duration in the metric's unit");
-            assert_eq!(*time_ns, SECOND + u64::from(*trace) * 1_000_000, "when it ended");
+            let ended_ns = SECOND + u64::from(*trace) * 1_000_000;
+            assert_eq!((*value, *time_ns), (f64::from(*trace), ended_ns));
         }
         let overflow = &points[&format!("{metric}{{otel.metric.overflow=bool true}}")];
         assert_eq!((overflow.count, overflow.exemplars.len()), (1, 0));
