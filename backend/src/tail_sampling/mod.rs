@@ -143,8 +143,10 @@ impl TailSampling {
         for questions in rows {
             let (sender, inbox) = mpsc::channel(INBOX_BATCHES);
             let (settings, policies) = (settings.clone(), Arc::clone(&regime.policies));
+            let mut shard = Shard::new(settings, policies, rand::random(), clock::now());
+            shard.announce_kept(Arc::clone(ctx.commons.kept_traces()));
             let task = ShardTask {
-                shard: Shard::new(settings, policies, rand::random(), clock::now()),
+                shard,
                 regime: Arc::clone(&regime),
                 regimes: regime_of_shard.clone(),
                 inbox,

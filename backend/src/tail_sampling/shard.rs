@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::Batch;
+use shared::service::KeptTraces;
 use shared::wire::Signal;
 
 use super::buffer::Buffer;
@@ -105,6 +106,8 @@ pub(super) struct Shard {
     outgoing: Outgoing,
     closing: bool,
     tally: Tally,
+    /// Where others see which traces are kept.
+    kept_traces: Arc<KeptTraces>,
     /// Only in a replay.
     journal: Option<Journal>,
 }
@@ -160,6 +163,7 @@ impl Shard {
             condemned: Vec::new(),
             outgoing: Outgoing::new(settings.inscription),
             closing: false,
+            kept_traces: Arc::default(),
             journal: None,
             tally: Tally { policies: policies.tallies(), ..Tally::default() },
             generation: 0,
@@ -168,6 +172,11 @@ impl Shard {
             settings,
             policies,
         }
+    }
+
+    /// From now on others see there which traces are kept.
+    pub(super) fn announce_kept(&mut self, kept_traces: Arc<KeptTraces>) {
+        self.kept_traces = kept_traces;
     }
 
     /// Judges by other policies from now on, also the traces that wait: each is shown to them once

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::factory::{BuildError, ComponentId};
+use super::kept_traces::KeptTraces;
 use crate::auth::{Authenticator, ClientAuth, ServerAuth};
 use crate::metadata::Wanted;
 use crate::telemetry::admin::Admin;
@@ -19,6 +20,7 @@ pub struct Commons {
     made: Mutex<Vec<Entry>>,
     authenticators: Mutex<BTreeMap<ComponentId, Authenticator>>,
     wanted: Mutex<Wanted>,
+    kept_traces: Arc<KeptTraces>,
     admin: Arc<Admin>,
 }
 
@@ -43,6 +45,11 @@ impl Commons {
     /// Where a component says what it answers operators.
     pub fn admin(&self) -> &Admin {
         &self.admin
+    }
+
+    /// The traces that tail sampling kept lately.
+    pub fn kept_traces(&self) -> &Arc<KeptTraces> {
+        &self.kept_traces
     }
 
     /// The value that another component has already made from an equal key; made if nobody holds

@@ -1,13 +1,14 @@
 //! Makes a running process out of components and a configuration.
 //!
 //! In reading order: [`factory`] says what a component must be able to do, [`commons`] what those
-//! of a process share; [`registry`] lists those that a binary knows; [`model`] reads a
+//! of a process share, [`KeptTraces`] among it; [`registry`] lists those that a binary knows; [`model`] reads a
 //! configuration into components and pipelines; `graph` builds them; [`run`] starts and stops the
 //! whole, `reload` changes it; [`cli`] is the command line, [`command`] what a tier adds to it, and
 //! `serve` runs a process that `watch`es its configuration.
 
 pub mod commons;
 pub mod factory;
+mod kept_traces;
 pub mod registry;
 
 pub mod model;
@@ -33,6 +34,7 @@ pub use factory::{
     BuildError, ComponentId, ConnectorConfig, Context, ExporterConfig, Extension, ExtensionConfig,
     Kind, Losses, Outputs, ProcessorConfig, Receiver, ReceiverConfig,
 };
+pub use kept_traces::KeptTraces;
 pub use model::Model;
 pub use registry::{Gate, Registry, Turned};
 pub use reload::Reloaded;

@@ -133,6 +133,7 @@ impl Shard {
         self.tally.decisions[verdict.decision as usize] += 1;
         match verdict.decision {
             Decision::Sampled => {
+                self.kept_traces.note(&trace.summary.trace_id);
                 if let Some(last) = trace.last_run {
                     let reason = Reason::of(verdict, Source::Policies);
                     self.outgoing.push_trace(last, reason, &self.buffer);

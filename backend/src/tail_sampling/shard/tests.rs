@@ -519,3 +519,16 @@ fn what_policies_write_is_held_memory() {
     with.forwarded();
     assert_eq!(with.shard.note_bytes, 0);
 }
+
+#[test]
+fn others_see_which_traces_are_kept() {
+    let kept = Arc::new(KeptTraces::default());
+    kept.want();
+    let mut bench = Bench::new(ERRORS, settings());
+    bench.shard.announce_kept(Arc::clone(&kept));
+    bench.admit(&[failed(1, 1), TestSpan::new(2, 2)]);
+    assert!(!kept.contains(&trace_id(1)), "not decided yet");
+    bench.pass(WAIT);
+    bench.forwarded();
+    assert!(kept.contains(&trace_id(1)) && !kept.contains(&trace_id(2)));
+}
