@@ -6,6 +6,7 @@ use shared::extension::basicauth::BasicAuthConfig;
 use shared::extension::bearertokenauth::BearerTokenAuthConfig;
 use shared::extension::headers_setter::HeadersSetterConfig;
 use shared::extension::health_check::HealthCheckConfig;
+use shared::extension::sigv4auth::SigV4AuthConfig;
 use shared::membership::resolver::{self, ResolutionMetrics, ResolverMetrics};
 use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::attributes::AttributesConfig;
@@ -39,6 +40,7 @@ pub(crate) fn registry() -> Registry {
         .extension::<BearerTokenAuthConfig>()
         .extension::<BasicAuthConfig>()
         .extension::<HeadersSetterConfig>()
+        .extension::<SigV4AuthConfig>()
         .processor::<TailSamplingConfig>()
         .connector::<SpanMetricsConfig>()
         .exporter::<PrometheusConfig>()

@@ -7,6 +7,7 @@ use shared::extension::basicauth::BasicAuthConfig;
 use shared::extension::bearertokenauth::BearerTokenAuthConfig;
 use shared::extension::headers_setter::HeadersSetterConfig;
 use shared::extension::health_check::HealthCheckConfig;
+use shared::extension::sigv4auth::SigV4AuthConfig;
 use shared::membership::resolver;
 use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::attributes::AttributesConfig;
@@ -38,6 +39,7 @@ pub(crate) fn registry() -> Registry {
         .extension::<BearerTokenAuthConfig>()
         .extension::<BasicAuthConfig>()
         .extension::<HeadersSetterConfig>()
+        .extension::<SigV4AuthConfig>()
         .connector::<SpanMetricsConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
         .elsewhere(Kind::Exporter, "prometheus", "backend")

@@ -28,6 +28,29 @@ pub fn rfc3339(unix_ns: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
+/// Seconds since the Unix epoch of a time such as `2026-08-21T09:30:00Z`, in UTC and since 1970.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (day, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (time, _) = time.split_once('.').unwrap_or((time, ""));
+    let numbers = |text: &str, separator| -> Option<[u64; 3]> {
+        let numbers: Vec<u64> =
+            text.split(separator).map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        numbers.try_into().ok()
+    };
+    let ([year, month, day], [hour, minute, second]) = (numbers(day, '-')?, numbers(time, ':')?);
+    let is_valid = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && (hour < 24 && minute < 60 && second <= 60);
+    if !is_valid {
+        return None;
+    }
+    // Years that begin in March, as in `date`, backwards.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
+    Some((((days - 719_469) * 24 + hour) * 60 + minute) * 60 + second)
+}
+
 /// Year, month and day of a day since 1970-01-01.
 ///
 /// Counts years from March, so that a leap day is the last day of its year, in cycles of 400
@@ -55,6 +78,17 @@ mod tests {
         assert_eq!(rfc3339(951_868_799 * second + 250_000_000), "2000-02-29T23:59:59.25Z");
         assert_eq!(rfc3339(4_107_542_400 * second), "2100-03-01T00:00:00Z");
         assert_eq!(rfc3339(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+    }
+
+    #[test]
+    fn written_times_are_read_again() {
+        for second in [0, 951_782_400, 951_868_799, 1_440_938_160, 4_107_542_400] {
+            assert_eq!(parse_rfc3339(&rfc3339(second * 1_000_000_000)), Some(second));
+        }
+        assert_eq!(parse_rfc3339("2015-08-30T12:36:00.25Z"), Some(1_440_938_160));
+        for text in ["", "2015-08-30", "2015-13-30T12:36:00Z", "2015-08-30T12:36:00+01:00"] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]
