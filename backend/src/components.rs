@@ -12,6 +12,7 @@ use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::attributes::AttributesConfig;
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::items;
+use shared::processor::delta_to_cumulative::{self, DeltaToCumulativeConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
 use shared::processor::resource::ResourceConfig;
 use shared::queue;
@@ -34,6 +35,7 @@ pub(crate) fn registry() -> Registry {
         .processor::<MemoryLimiterConfig>()
         .processor::<AttributesConfig>()
         .processor::<ResourceConfig>()
+        .processor::<DeltaToCumulativeConfig>()
         .exporter::<DebugConfig>()
         .exporter::<FileConfig>()
         .extension::<HealthCheckConfig>()
@@ -58,6 +60,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         batch::DESCRIPTORS,
         memory_limiter::DESCRIPTORS,
         items::DESCRIPTORS,
+        delta_to_cumulative::DESCRIPTORS,
         tail_sampling::DESCRIPTORS,
         span_metrics::DESCRIPTORS,
         prometheus::DESCRIPTORS,

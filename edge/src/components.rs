@@ -13,6 +13,7 @@ use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::attributes::AttributesConfig;
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::items;
+use shared::processor::delta_to_cumulative::{self, DeltaToCumulativeConfig};
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
 use shared::processor::resource::ResourceConfig;
 use shared::queue;
@@ -32,6 +33,7 @@ pub(crate) fn registry() -> Registry {
         .processor::<MemoryLimiterConfig>()
         .processor::<AttributesConfig>()
         .processor::<ResourceConfig>()
+        .processor::<DeltaToCumulativeConfig>()
         .exporter::<LoadBalancingConfig>()
         .exporter::<DebugConfig>()
         .exporter::<FileConfig>()
@@ -54,6 +56,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         batch::DESCRIPTORS,
         memory_limiter::DESCRIPTORS,
         items::DESCRIPTORS,
+        delta_to_cumulative::DESCRIPTORS,
         queue::DESCRIPTORS,
         service::DESCRIPTORS,
         file::DESCRIPTORS,

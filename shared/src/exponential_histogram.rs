@@ -171,10 +171,8 @@ impl ExponentialHistogram {
         if sides.iter().any(|side| side.get(last) > 0) {
             threshold = threshold.max(upper_bound(scale, last));
         }
-        let swallowed: u64 = sides
-            .iter_mut()
-            .map(|side| side.take_until(last))
-            .fold(0, |sum, count| sum.saturating_add(count));
+        let swallowed: u64 =
+            sides.iter_mut().map(|side| side.take_until(last)).fold(0, u64::saturating_add);
         self.zero_count = self.zero_count.saturating_add(swallowed);
         (self.zero_threshold, other.zero_threshold) = (threshold, threshold);
         self.forget_idle_scale();

@@ -4,6 +4,7 @@ mod actions;
 pub mod attributes;
 pub mod batch;
 pub mod items;
+pub mod delta_to_cumulative;
 pub mod memory_limiter;
 pub mod resource;
 #[cfg(test)]

@@ -143,8 +143,15 @@ impl<'a> Metric<'a> {
         self.from_data
     }
 
+    /// The fields that are not its data, of whatever kind: name, unit, and what OTLP does not know.
+    pub(crate) fn header_fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
+        Fields::new(self.raw).filter(|field| {
+            DataKind::of_field(field.number).is_none() || field.value.bytes().is_none()
+        })
+    }
+
     /// The fields of the messages that hold the data.
-    pub(super) fn data_fields(&self) -> impl Iterator<Item = Field<'a>> + Clone + use<'a> {
+    pub(crate) fn data_fields(&self) -> impl Iterator<Item = Field<'a>> + Clone + use<'a> {
         self.contents().flat_map(Fields::new)
     }
 

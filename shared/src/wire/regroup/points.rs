@@ -7,7 +7,7 @@
 //! Of a metric that holds data of several kinds, which no encoder writes, only the last kind is
 //! kept, as a decoder has it; of several messages of that kind one is made.
 
-use super::super::field::{Field, Fields, Value};
+use super::super::field::{Field, Value};
 use super::super::metric::{DataKind, Metric};
 use super::{
     Cut, Grouping, NESTED_TAG, Noted, Output, Part, Plan, length_delimited_len,
@@ -76,7 +76,7 @@ impl Cut for Points {
             let data_len = header.data_len + std::mem::take(&mut self.lengths[*group]);
             let request = &mut outputs[*group].request;
             put_length_delimited(NESTED_TAG, header.metric_len(data_len), request);
-            header_fields(&metric).for_each(|field| request.extend_from_slice(field.raw));
+            metric.header_fields().for_each(|field| request.extend_from_slice(field.raw));
             put_length_delimited(data_tag(kind), data_len, request);
             let fields = metric.data_fields().filter(|field| point(*field).is_none());
             fields.for_each(|field| request.extend_from_slice(field.raw));
@@ -101,7 +101,7 @@ impl Header {
     fn of(metric: &Metric<'_>) -> Self {
         let points = |field: &Field<'_>| point(*field).is_none();
         Self {
-            metric_fields_len: header_fields(metric).map(|field| field.raw.len()).sum(),
+            metric_fields_len: metric.header_fields().map(|field| field.raw.len()).sum(),
             data_len: metric.data_fields().filter(points).map(|field| field.raw.len()).sum(),
         }
     }
@@ -110,12 +110,6 @@ impl Header {
     fn metric_len(&self, data_len: usize) -> usize {
         self.metric_fields_len + length_delimited_len(data_len)
     }
-}
-
-/// The fields of a metric that are not its data, of whatever kind.
-fn header_fields<'a>(metric: &Metric<'a>) -> impl Iterator<Item = Field<'a>> {
-    Fields::new(metric.raw)
-        .filter(|field| DataKind::of_field(field.number).is_none() || field.value.bytes().is_none())
 }
 
 /// The content of a data point, if a field of a metric's data is one.
@@ -135,7 +129,7 @@ fn data_tag(kind: DataKind) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Temporality, Writer, count, resources};
+    use crate::wire::{Fields, Temporality, Writer, count, resources};
     use crate::{Signal, wire::check};
 
     /// Groups by the first byte of a point's first attribute key.
