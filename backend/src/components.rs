@@ -22,6 +22,7 @@ use shared::telemetry::metrics::Descriptor;
 use crate::prometheus::{self, PrometheusConfig};
 use crate::remote_write::{self, RemoteWriteConfig};
 use crate::tail_sampling::{self, TailSamplingConfig};
+use shared::connector::service_graph::{self, ServiceGraphConfig};
 use shared::connector::span_metrics::{self, SpanMetricsConfig};
 
 /// The component types that `backend` knows. A new one is one line.
@@ -45,6 +46,7 @@ pub(crate) fn registry() -> Registry {
         .extension::<SigV4AuthConfig>()
         .processor::<TailSamplingConfig>()
         .connector::<SpanMetricsConfig>()
+        .connector::<ServiceGraphConfig>()
         .exporter::<PrometheusConfig>()
         .exporter::<RemoteWriteConfig>()
         .gate(tail_sampling::RECORD_POLICY_GATE)
@@ -63,6 +65,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         delta_to_cumulative::DESCRIPTORS,
         tail_sampling::DESCRIPTORS,
         span_metrics::DESCRIPTORS,
+        service_graph::DESCRIPTORS,
         prometheus::DESCRIPTORS,
         remote_write::DESCRIPTORS,
         queue::DESCRIPTORS,

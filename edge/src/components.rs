@@ -1,5 +1,6 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
+use shared::connector::service_graph::{self, ServiceGraphConfig};
 use shared::connector::span_metrics::{self, SpanMetricsConfig};
 use shared::exporter::debug::DebugConfig;
 use shared::exporter::file::{self, FileConfig};
@@ -43,6 +44,7 @@ pub(crate) fn registry() -> Registry {
         .extension::<HeadersSetterConfig>()
         .extension::<SigV4AuthConfig>()
         .connector::<SpanMetricsConfig>()
+        .connector::<ServiceGraphConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
         .elsewhere(Kind::Exporter, "prometheus", "backend")
         .elsewhere(Kind::Exporter, "prometheus_remote_write", "backend")
@@ -61,6 +63,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         service::DESCRIPTORS,
         file::DESCRIPTORS,
         span_metrics::DESCRIPTORS,
+        service_graph::DESCRIPTORS,
         loadbalancing::DESCRIPTORS,
         resolver::DESCRIPTORS,
     ]
