@@ -72,6 +72,8 @@ fn shape(arguments: &DemoArguments) -> Shape {
         dns: host(3, 0),
         sink: host(2, 0),
         decision_wait: arguments.decision_wait,
+        edge_config: "edge.yaml",
+        backend_config: "backend.yaml",
         edge_settings: Vec::new(),
         backend_settings: Vec::new(),
     }

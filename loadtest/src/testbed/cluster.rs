@@ -33,6 +33,10 @@ pub struct Shape {
     pub sink: Ipv4Addr,
     /// How long the backends keep a trace before they judge it.
     pub decision_wait: Duration,
+    /// Configuration of the edges, below `deploy/config`.
+    pub edge_config: &'static str,
+    /// Configuration of the backends, below `deploy/config`.
+    pub backend_config: &'static str,
     /// Settings of the edges on top of the sample's.
     pub edge_settings: Vec<String>,
     /// Settings of the backends on top of the sample's.
@@ -48,6 +52,8 @@ impl Shape {
             dns: address::unique(),
             sink: address::unique(),
             decision_wait: Duration::from_secs(1),
+            edge_config: "edge.yaml",
+            backend_config: "backend.yaml",
             edge_settings: Vec::new(),
             backend_settings: Vec::new(),
         }
@@ -105,9 +111,10 @@ impl Cluster {
     pub async fn start_backend(&mut self, index: usize) -> Result<(), TestbedError> {
         let wait = format!("{}ms", self.shape.decision_wait.as_millis());
         let mut launch = Launch::sample(Tier::Backend, index, self.shape.backends[index])
+            .config(self.shape.backend_config)
             .env("TAILRACE_DESTINATION", self.sink.address().to_string())
-            .env("TAILRACE_DECISION_WAIT", wait)
-            .set("connectors::spanmetrics::metrics_flush_interval=1s");
+            .env("TAILRACE_FLUSH_INTERVAL", "1s")
+            .env("TAILRACE_DECISION_WAIT", wait);
         for setting in &self.shape.backend_settings {
             launch = launch.set(setting);
         }
@@ -121,6 +128,8 @@ impl Cluster {
     /// When it does not become healthy.
     pub async fn start_edge(&mut self, index: usize) -> Result<(), TestbedError> {
         let mut launch = Launch::sample(Tier::Edge, index, self.shape.edges[index])
+            .config(self.shape.edge_config)
+            .env("TAILRACE_FLUSH_INTERVAL", "1s")
             .env("TAILRACE_BACKEND", BACKENDS)
             .env("TAILRACE_NAMESERVERS", format!("[\"{}\"]", self.dns.address()));
         for setting in &self.shape.edge_settings {

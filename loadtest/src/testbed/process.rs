@@ -100,6 +100,13 @@ impl Launch {
         }
     }
 
+    /// The same with another sample configuration, by its name in `deploy/config`.
+    #[must_use]
+    pub fn config(mut self, name: &str) -> Self {
+        self.config = Some(workspace().join("deploy/config").join(name));
+        self
+    }
+
     /// The same with another variable.
     #[must_use]
     pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {

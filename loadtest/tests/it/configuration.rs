@@ -78,6 +78,8 @@ async fn every_configuration_of_ours_is_valid() {
     for (tier, path) in [
         (Tier::Edge, at("deploy/config/edge.yaml")),
         (Tier::Backend, at("deploy/config/backend.yaml")),
+        (Tier::Edge, at("deploy/config/edge-span-metrics.yaml")),
+        (Tier::Backend, at("deploy/config/backend-span-metrics.yaml")),
         (Tier::Backend, at("loadtest/src/measure/backend.yaml")),
         (Tier::Backend, at("loadtest/src/measure/backend-ten.yaml")),
         (Tier::Backend, at("loadtest/src/soak/backend.yaml")),
@@ -96,6 +98,9 @@ async fn every_sample_of_the_documentation_fits_into_our_configuration() {
         (Tier::Edge, "edge", "authentication"),
         (Tier::Backend, "backend", "tail-sampling"),
         (Tier::Backend, "backend", "span-metrics"),
+        (Tier::Backend, "backend-span-metrics", "fleet-metrics"),
+        (Tier::Edge, "edge-span-metrics", "connectors"),
+        (Tier::Backend, "backend", "connectors"),
         (Tier::Backend, "backend", "prometheus"),
     ] {
         let base = workspace().join(format!("deploy/config/{base}.yaml"));
