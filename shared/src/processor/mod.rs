@@ -3,8 +3,8 @@
 mod actions;
 pub mod attributes;
 pub mod batch;
-pub mod items;
 pub mod delta_to_cumulative;
+pub mod items;
 pub mod memory_limiter;
 pub mod resource;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::emit;
 use super::series::{ATTRIBUTE, Buckets, Counted, Request, Table};
 use super::store::{Added, Half, Limits, Store};
 use crate::Batch;
-use crate::value_text::put_text;
+use crate::wire::text::put_text;
 use crate::wire::{AnyValue, Resource, ScopeEntry, Span, StatusCode, Writer, resources};
 
 /// `SpanKind` as OTLP has it.
