@@ -52,7 +52,7 @@ impl Aggregator {
         let mut collected = Collected { flush: number, ..Collected::default() };
         let mut emitter = Emitter::new(&self.settings, flushed_ns, now_ns);
         match self.settings.temporality {
-            Temporality::Delta => self.collect_delta(&mut emitter, &mut collected),
+            Temporality::Delta => self.collect_delta(now_ns, &mut emitter, &mut collected),
             _ => {
                 let delivered = self.delivered.load(Relaxed);
                 let evicted_ns = self.make_room(delivered);
@@ -69,13 +69,15 @@ impl Aggregator {
         self.delivered.store(flush, Relaxed);
     }
 
-    fn collect_delta(&self, emitter: &mut Emitter<'_>, collected: &mut Collected) {
+    fn collect_delta(&self, now_ns: u64, emitter: &mut Emitter<'_>, collected: &mut Collected) {
         for stripe in &self.stripes {
             let Stripe { resources, bytes } = std::mem::take(&mut *lock(stripe));
             self.resources.fetch_sub(resources.len(), Relaxed);
             self.series.fetch_sub(resources.iter().map(Resource::series).sum(), Relaxed);
             self.bytes.fetch_sub(bytes, Relaxed);
-            for resource in &resources {
+            for mut resource in resources {
+                self.settle_exemplars(&mut resource, now_ns);
+                let resource = &resource;
                 collected.note_overflowed(resource);
                 emitter.resource(resource, &points(resource, |_| Due::Value));
             }
@@ -150,6 +152,7 @@ impl Aggregator {
                 ended
             })
             .collect();
+        self.settle_exemplars(resource, flush.now_ns);
         let mut lists = points(resource, |series| self.due(flush, series));
         for (list, ended) in lists.iter_mut().zip(&ended) {
             list.extend(ended.iter().map(|series| (Point::End, series)));
@@ -164,9 +167,19 @@ impl Aggregator {
         expired
     }
 
+    fn settle_exemplars(&self, resource: &mut Resource, now_ns: u64) {
+        if self.settings.exemplars == 0 {
+            return;
+        }
+        for series in resource.tables.iter_mut().flat_map(Table::all_mut) {
+            series.settle_exemplars(self.settings.kept_only.as_ref(), now_ns);
+        }
+    }
+
     fn due(&self, flush: Flush, series: &Series) -> Due {
         let is_new = series.born > flush.delivered;
-        let has_changed = series.fresh || series.written > flush.delivered;
+        let has_changed =
+            series.fresh || series.written > flush.delivered || !series.exemplars().is_empty();
         let unchanged_flushes = flush.number.saturating_sub(series.written);
         if !has_changed && unchanged_flushes < self.settings.unchanged_flushes {
             return Due::Nothing;

@@ -49,12 +49,13 @@ use crate::{Batch, Consumer, Next, Rejected, Signal, clock};
 use self::aggregate::Aggregator;
 pub use self::config::{DimensionConfig, GATES, SpanMetricsConfig};
 use self::counter::Limit;
+use self::exemplars::KeptOnly;
 use self::flush::Flusher;
 use self::metrics::{
     INCOMPLETE, NO_SERVICE, OverflowMetrics, ServiceOverflowMetrics, SkippedMetrics,
     SpanMetricsMetrics, UNUSABLE, UnmeasuredMetrics, overflow_metrics,
 };
-use self::settings::Settings;
+use self::settings::{Settings, nanos};
 
 /// The metrics of the connector.
 pub const DESCRIPTORS: &[&[Descriptor]] = &[
@@ -95,7 +96,13 @@ struct SpanMetrics {
 impl SpanMetrics {
     fn start(config: &SpanMetricsConfig, ctx: &Context, next: Next) -> Self {
         let id = ctx.id.to_string();
-        let settings = Settings::new(config, Arc::clone(&ctx.instance));
+        let mut settings = Settings::new(config, Arc::clone(&ctx.instance));
+        if config.exemplars.enabled && config.exemplars.sampled_only {
+            let (traces, wait) = (ctx.commons.kept_traces(), &config.exemplars.sampled_wait);
+            traces.want();
+            settings.kept_only =
+                Some(KeptOnly { traces: Arc::clone(traces), wait_ns: nanos(wait) });
+        }
         let aggregator = Arc::new(Aggregator::new(settings, clock::unix_ns()));
         let metrics = SpanMetricsMetrics::new(&[("connector", &id)]);
         let flusher = Flusher::new(config, Arc::clone(&aggregator), metrics.clone(), ctx, next);

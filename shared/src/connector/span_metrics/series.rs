@@ -7,7 +7,7 @@ use crate::exponential_histogram::ExponentialHistogram;
 use crate::wire::{AnyValue, Writer};
 
 use super::body::Body;
-use super::exemplars::{Exemplar, Reservoir};
+use super::exemplars::{Exemplar, KeptOnly, Reservoir};
 use super::key::{OVERFLOW_KEY, valid_utf8, write_value};
 use super::random::Random;
 use super::settings::{Family, Settings, Shape};
@@ -36,7 +36,7 @@ pub(crate) struct Series {
 #[derive(Debug, Default)]
 struct Extra {
     exponential: Option<ExponentialHistogram>,
-    /// Spans that a value came from, since the last flush.
+    /// Spans that a value came from and that were not written yet.
     exemplars: Reservoir,
 }
 
@@ -136,9 +136,16 @@ impl Series {
         self.extra.as_mut()?.exponential.as_mut()
     }
 
-    /// Spans that a value came from, since the last flush.
+    /// Spans that a value came from, as far as the flush under way writes them.
     pub(crate) fn exemplars(&self) -> &[Exemplar] {
-        self.extra.as_ref().map_or(&[], |extra| extra.exemplars.kept())
+        self.extra.as_ref().map_or(&[], |extra| extra.exemplars.ready())
+    }
+
+    /// Settles which these are.
+    pub(crate) fn settle_exemplars(&mut self, only: Option<&KeptOnly>, now_ns: u64) {
+        if let Some(extra) = &mut self.extra {
+            extra.exemplars.settle(only, now_ns);
+        }
     }
 
     /// Keeps `exemplar`, or not; at most `limit` since the last flush.
@@ -152,9 +159,11 @@ impl Series {
         self.born = self.born.min(flush);
         self.written = flush;
         self.fresh = false;
-        match &mut self.extra {
-            Some(extra) if extra.exponential.is_some() => extra.exemplars = Reservoir::default(),
-            extra => *extra = None,
+        if let Some(extra) = &mut self.extra
+            && extra.exemplars.forget_written()
+        {
+            extra.exemplars = Reservoir::default();
+            self.extra.take_if(|extra| extra.exponential.is_none());
         }
     }
 }

@@ -9,6 +9,7 @@ use super::config::{
     AggregationTemporality, DimensionConfig, ResourceIdentity, SpanMetricsConfig, SpanName,
     StatusAttribute, Unit, default_dimension,
 };
+use super::exemplars::KeptOnly;
 use super::glob::Glob;
 use super::names::Names;
 
@@ -42,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) unchanged_flushes: u32,
     /// Exemplars of each data point; 0 for none.
     pub(crate) exemplars: usize,
+    /// Which of them are written, if not all.
+    pub(crate) kept_only: Option<KeptOnly>,
     /// What there may be of everything.
     pub(crate) limits: Limits,
 }
@@ -223,6 +226,7 @@ impl Settings {
                 true => config.exemplars.max_per_data_point,
                 false => 0,
             },
+            kept_only: None,
             limits: Limits {
                 resource_idle_ns: nanos_or_never(&config.metrics_expiration),
                 series_idle_ns: nanos_or_never(&config.series_expiration),
@@ -353,7 +357,7 @@ fn unchanged_flushes(config: &SpanMetricsConfig) -> u32 {
     u32::try_from(flushes).unwrap_or(u32::MAX).max(1)
 }
 
-fn nanos(duration: &Duration) -> u64 {
+pub(crate) fn nanos(duration: &Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

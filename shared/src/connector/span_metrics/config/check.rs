@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::config::{Path, Problems};
 
 use super::super::glob::Glob;
-use super::{DimensionConfig, SpanMetricsConfig, default_dimension};
+use super::{AggregationTemporality, DimensionConfig, SpanMetricsConfig, default_dimension};
 
 /// Patterns are told apart by the bits of a number.
 const MAX_GLOBS: usize = 64;
@@ -27,6 +27,16 @@ impl SpanMetricsConfig {
             let key = at.key("exemplars");
             let text = format!("must be at most {MAX_EXEMPLARS}");
             problems.report(&key.key("max_per_data_point"), text);
+        }
+        if self.exemplars.enabled
+            && self.exemplars.sampled_only
+            && self.aggregation_temporality == AggregationTemporality::Delta
+        {
+            problems.warn(
+                &at.key("exemplars").key("sampled_only"),
+                "with delta temporality only traces that are decided within metrics_flush_interval \
+                 have exemplars",
+            );
         }
         self.check_dimensions(at, problems);
         self.check_bounds(at, problems);

@@ -140,6 +140,11 @@ config_struct! {
         pub enabled: bool = false,
         /// How many for each data point and flush, at most.
         pub max_per_data_point: usize = 5,
+        /// Ours: only spans of traces that `tail_sampling` in this process keeps, so that every
+        /// exemplar leads to a trace.
+        pub sampled_only: bool = false,
+        /// Ours: how long such a span waits for that to be decided, from its end.
+        pub sampled_wait: Duration = Duration::from_mins(2),
     }
 }
 

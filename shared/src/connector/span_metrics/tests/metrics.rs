@@ -69,7 +69,8 @@ fn metrics_have_the_collectors_names_units_and_order() {
 #[test]
 fn exemplars_are_real_spans_at_most_so_many_for_each_flush() {
     let mut config = bare(&[]);
-    config.exemplars = ExemplarsConfig { enabled: true, max_per_data_point: 3 };
+    config.exemplars =
+        ExemplarsConfig { enabled: true, max_per_data_point: 3, ..ExemplarsConfig::default() };
     config.aggregation_cardinality_limit = 1;
     let aggregator = aggregator(&config);
     let traced = |name: &str, trace: u8| trace_v1::Span {
@@ -101,7 +102,8 @@ fn exemplars_are_real_spans_at_most_so_many_for_each_flush() {
 #[test]
 fn exemplars_count_as_bytes_until_the_flush() {
     let mut config = bare(&[]);
-    config.exemplars = ExemplarsConfig { enabled: true, max_per_data_point: 100 };
+    config.exemplars =
+        ExemplarsConfig { enabled: true, max_per_data_point: 100, ..ExemplarsConfig::default() };
     let aggregator = aggregator(&config);
     aggregator.observe(&batch(vec![service("s", vec![span("x", 1)])]), BEGIN);
     let before = aggregator.bytes();
@@ -120,7 +122,8 @@ const DURATION: &str = "duration{service.name=s,span.name=x}";
 #[test]
 fn durations_may_be_counted_in_buckets_of_exponential_width() {
     let mut config = exponential(160);
-    config.exemplars = ExemplarsConfig { enabled: true, max_per_data_point: 1 };
+    config.exemplars =
+        ExemplarsConfig { enabled: true, max_per_data_point: 1, ..ExemplarsConfig::default() };
     let aggregator = aggregator(&config);
     let spans = vec![span("x", 1), span("x", 2), span("x", 0)];
     aggregator.observe(&batch(vec![service("s", spans)]), BEGIN);
