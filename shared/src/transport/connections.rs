@@ -27,6 +27,13 @@ metric_set! {
     cut: Counter = "otelcol_receiver_connections_cut", "{connection}";
 }
 
+metric_set! {
+    /// Connections that an exporter ended that is asked for what it exports.
+    pub struct ExporterCutMetrics ["exporter", "reason"];
+    /// Number of connections that the exporter ended against the client's will, by reason.
+    cut: Counter = "otelcol_exporter_connections_cut", "{connection}";
+}
+
 /// Why a connection is ended against its client's will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
@@ -83,6 +90,13 @@ impl Cuts {
         let counter = |(cut, reason)| {
             let labels = [("receiver", receiver), ("transport", transport), ("reason", reason)];
             (cut, CutMetrics::new(&labels).cut)
+        };
+        Self(Arc::new(Cut::ALL.into_iter().map(counter).collect()))
+    }
+
+    pub(super) fn of_exporter(exporter: &str) -> Self {
+        let counter = |(cut, reason)| {
+            (cut, ExporterCutMetrics::new(&[("exporter", exporter), ("reason", reason)]).cut)
         };
         Self(Arc::new(Cut::ALL.into_iter().map(counter).collect()))
     }

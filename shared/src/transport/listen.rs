@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::bind::{self, Bound};
-pub use super::connections::CutMetrics;
 use super::connections::{Admission, Connections, Cut, Cuts, Place};
+pub use super::connections::{CutMetrics, ExporterCutMetrics};
 use super::guarded::{Guarded, Limits};
 use super::lifetime::{Lifetime, Signals};
 use super::socket::Socket;
@@ -34,6 +34,15 @@ metric_set! {
     connections: Gauge = "otelcol_receiver_connections", "{connection}";
     /// Number of connections that could not be accepted, or failed in their TLS handshake.
     connections_failed: Counter = "otelcol_receiver_connections_failed", "{connection}";
+}
+
+metric_set! {
+    /// Connections of an exporter that is asked for what it exports.
+    pub struct ExporterListenerMetrics ["exporter"];
+    /// Number of connections that are open.
+    connections: Gauge = "otelcol_exporter_connections", "{connection}";
+    /// Number of connections that could not be accepted, or failed in their TLS handshake.
+    connections_failed: Counter = "otelcol_exporter_connections_failed", "{connection}";
 }
 
 /// A bound port or path.
@@ -65,6 +74,14 @@ impl DoorMetrics {
     pub fn new(receiver: &str, transport: &str) -> Self {
         let listener = ListenerMetrics::new(&[("receiver", receiver), ("transport", transport)]);
         Self { listener, cuts: Cuts::new(receiver, transport) }
+    }
+
+    /// For an exporter that is asked for what it exports.
+    pub fn of_exporter(exporter: &str) -> Self {
+        let ExporterListenerMetrics { connections, connections_failed } =
+            ExporterListenerMetrics::new(&[("exporter", exporter)]);
+        let listener = ListenerMetrics { connections, connections_failed };
+        Self { listener, cuts: Cuts::of_exporter(exporter) }
     }
 }
 

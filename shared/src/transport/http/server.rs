@@ -91,7 +91,7 @@ pub(crate) async fn serve_within(
     })
 }
 
-fn builder(config: &HttpServerConfig) -> Builder<TokioExecutor> {
+pub(super) fn builder(config: &HttpServerConfig) -> Builder<TokioExecutor> {
     let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
     let mut builder = Builder::new(TokioExecutor::new());
     builder

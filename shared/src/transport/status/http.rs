@@ -115,6 +115,11 @@ pub fn wrong_method() -> (StatusCode, &'static str) {
     (StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [POST]")
 }
 
+/// The answer to a method that does not read a page.
+pub fn only_read() -> (StatusCode, &'static str) {
+    (StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [GET, HEAD]\n")
+}
+
 /// The answer to a content type that is not spoken.
 pub fn wrong_content_type() -> (StatusCode, &'static str) {
     let text = "415 unsupported media type, supported: [application/json, application/x-protobuf]";

@@ -26,7 +26,7 @@ use tonic::Code;
 pub(super) use self::grpc::{answer_is_not_grpc, answer_too_large, is_ok, is_unknown_method};
 pub use self::grpc::{from_grpc, malformed, not_grpc, to_grpc, unauthenticated, unknown_method};
 pub use self::http::{
-    Failure, from_http, http_failure, not_found, wrong_content_type, wrong_method,
+    Failure, from_http, http_failure, not_found, only_read, wrong_content_type, wrong_method,
 };
 pub use self::remote_write::{Written, written};
 use crate::batch::Batch;
