@@ -51,6 +51,7 @@ pub(crate) fn registry() -> Registry {
         .exporter::<RemoteWriteConfig>()
         .gate(tail_sampling::RECORD_POLICY_GATE)
         .gate(tail_sampling::USE_TRACESTATE_GATE)
+        .gate(prometheus::DISABLE_SUFFIXES_GATE)
         .elsewhere(Kind::Exporter, "load_balancing", "edge")
         .elsewhere(Kind::Exporter, "loadbalancing", "edge")
 }

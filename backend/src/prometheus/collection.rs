@@ -8,51 +8,34 @@
 //!
 //! Source: contrib exporter/prometheusexporter/accumulator.go, where the last writer wins.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use shared::identity::hash_attributes;
 use shared::wire::export::ResourceEntry;
 use shared::wire::{Attributes, DataKind, Metric, Temporality};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::attribute_text::lossy;
 use super::config::PrometheusConfig;
+use super::exemplar::Exemplars;
+use super::family::{Family, Page, STREAM_BYTES, Sample};
+use super::label_set::LabelSet;
 use super::labels::{LabelRules, Labels, ResourceLabels, ScopeLabels};
-use super::names::NameKind;
-use super::text::write_label;
-use super::value::{Point, Read, Reason, Value, read};
-use shared::identity::hash_attributes;
+use super::names::{Charset, NameKind};
+use super::plan::Plan;
+use super::value::{FamilyKind, Point, Read, Reason, Value, read};
 
 /// The series that are exposed.
 pub(crate) struct Collection {
     config: Arc<PrometheusConfig>,
     rules: Arc<LabelRules>,
-    families: BTreeMap<Arc<str>, Family>,
+    exemplars: Exemplars,
+    /// By their names; several where metrics of different types share one.
+    families: BTreeMap<Arc<str>, Vec<Family>>,
     streams: usize,
-}
-
-/// The series of one name.
-struct Family {
-    type_name: &'static str,
-    help: Arc<str>,
-    streams: HashMap<u128, Stream>,
-    series: HashMap<Arc<str>, Series>,
-}
-
-/// What one writer says of a series.
-struct Stream {
-    labels: Arc<str>,
-    point: Arc<Point>,
-    seen: Instant,
-}
-
-/// What streams with the same labels share.
-#[derive(Default)]
-struct Series {
-    streams: usize,
-    /// What ended or restarted streams counted.
-    past: Option<Arc<Point>>,
+    bytes: usize,
 }
 
 /// What became of the data points of a batch.
@@ -64,26 +47,22 @@ pub(crate) struct Observed {
     pub(crate) merged: u64,
 }
 
-/// A family as it was at one moment, to be written without holding anything up.
-pub(crate) struct Snapshot {
-    pub(crate) type_name: &'static str,
-    pub(crate) help: Arc<str>,
-    pub(crate) rows: Vec<Row>,
-}
-
-/// What one stream, or several that are gone, add to a series.
-pub(crate) struct Row {
-    pub(crate) labels: Arc<str>,
-    /// Makes the order of rows, and so of additions, the same each time: sums of doubles depend
-    /// on it, and a counter must not fall by a rounding.
-    pub(crate) id: u128,
-    pub(crate) point: Arc<Point>,
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// What writers say of series.
+    pub(crate) streams: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Collection {
     pub(crate) fn new(config: Arc<PrometheusConfig>) -> Self {
         let rules = Arc::new(config.rules());
-        Self { config, rules, families: BTreeMap::new(), streams: 0 }
+        let exemplars = match config.enable_open_metrics {
+            true => Exemplars::Kept,
+            false => Exemplars::LeftOut,
+        };
+        Self { config, rules, exemplars, families: BTreeMap::new(), streams: 0, bytes: 0 }
     }
 
     /// Takes the data points of a resource entry.
@@ -100,46 +79,41 @@ impl Collection {
         observed
     }
 
-    /// Families in the order in which they are exposed.
-    pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        self.families.keys().map(Arc::clone).collect()
-    }
-
-    /// Forgets what expired of a family, and copies the rest; `None` if nothing is left.
-    pub(crate) fn snapshot(&mut self, name: &str, now: Instant) -> Option<Snapshot> {
-        let family = self.families.get_mut(name)?;
-        self.streams -= family.expire(self.config.metric_expiration, now);
-        if family.streams.is_empty() {
-            self.families.remove(name);
-            return None;
-        }
-        let streams =
-            family.streams.iter().map(|(id, stream)| (&stream.labels, *id, &stream.point));
-        let past = family
-            .series
+    /// What there is to scrape for a scraper that takes these characters.
+    pub(crate) fn plan(&self, charset: Charset) -> Plan {
+        let families: Vec<_> = self
+            .families
             .iter()
-            .filter_map(|(labels, series)| Some((labels, 0, series.past.as_ref()?)));
-        let rows = streams.chain(past).map(|(labels, id, point)| Row {
-            labels: Arc::clone(labels),
-            id,
-            point: Arc::clone(point),
-        });
-        let rows = rows.collect();
-        Some(Snapshot { type_name: family.type_name, help: Arc::clone(&family.help), rows })
+            .flat_map(|(name, families)| {
+                families.iter().map(move |family| (name, family.kind, &family.help))
+            })
+            .collect();
+        Plan::new(&families, charset)
     }
 
-    /// Forgets what expired, though nobody scrapes.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// The next series of a family, behind the labels `after`. Forgets what expired on the way.
+    pub(crate) fn page(
+        &mut self,
+        name: &str,
+        kind: FamilyKind,
+        after: Option<&LabelSet>,
+        now: Instant,
+    ) -> Page {
         let expiration = self.config.metric_expiration;
-        for family in self.families.values_mut() {
-            self.streams -= family.expire(expiration, now);
-        }
-        self.families.retain(|_, family| !family.streams.is_empty());
+        let page = self.change(name, kind, |family| family.page(after, expiration, now));
+        page.unwrap_or(Page { rows: Vec::new(), next: None })
     }
 
-    /// How many streams there are.
-    pub(crate) fn streams(&self) -> usize {
-        self.streams
+    /// All families, for who wants to see all their pages.
+    pub(crate) fn families(&self) -> Vec<(Arc<str>, FamilyKind)> {
+        let kinds = |(name, families): (&Arc<str>, &Vec<Family>)| {
+            families.iter().map(|family| (Arc::clone(name), family.kind)).collect::<Vec<_>>()
+        };
+        self.families.iter().flat_map(kinds).collect()
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        Size { streams: self.streams, bytes: self.bytes }
     }
 
     fn observe_target(
@@ -149,20 +123,21 @@ impl Collection {
         observed: &mut Observed,
     ) {
         let Some(labels) = self.rules.target_info(resource) else { return };
-        let labels = written(&labels);
-        let name = self.name("target_info", "", NameKind::Other).unwrap_or_default();
+        let name = self.rules.naming.metric("target_info", "", NameKind::Other);
+        let name = name.unwrap_or_default();
         let id = resource.target_id();
-        if let Some(family) = self.families.get_mut(name.as_str())
-            && family.streams.get(&id).is_some_and(|stream| *stream.labels != *labels)
-        {
+        let kept = LabelSet::new(&labels);
+        self.change(&name, FamilyKind::Gauge, |family| {
             // The target changed its attributes; it is described once.
-            family.end(id);
-            self.streams -= 1;
-        }
+            if family.labels(id).is_some_and(|old| *old != kept) {
+                family.end(id);
+            }
+        });
         // Without a time, so that none is ever written.
-        let point = Point { value: Value::Gauge(1.0), start_ns: 0, time_ns: 0 };
+        let point = Point::new(Value::Gauge(1.0), 0, 0);
         let sample = Sample { id, point, temporality: Temporality::Cumulative, now };
-        self.take(&name, b"Target metadata", sample, observed, || labels);
+        let target = (name.as_str(), FamilyKind::Gauge, &b"Target metadata"[..]);
+        self.take(target, sample, observed, || labels);
     }
 
     fn observe_metric(
@@ -179,154 +154,100 @@ impl Collection {
             DataKind::Gauge => NameKind::Gauge,
             _ => NameKind::Other,
         };
-        let name = self.name(&lossy(metric.name), &lossy(metric.unit), name_kind);
+        let rules = Arc::clone(&self.rules);
+        let name = rules.naming.metric(&lossy(metric.name), &lossy(metric.unit), name_kind);
+        let family = FamilyKind::of(metric, kind);
         let writer = writer_id(resource, scope, metric, kind);
         for raw in metric.points() {
             let Some(name) = &name else {
                 observed.note(Reason::Invalid);
                 continue;
             };
-            let attributes = attributes(kind, raw);
+            let attributes = Attributes::new(raw, kind.attributes_field());
             let id = writer.wrapping_add(hash_attributes(attributes.clone()));
-            match read(metric, kind, raw) {
+            match read(metric, kind, raw, self.exemplars) {
                 Read::Dropped(reason) => observed.note(reason),
                 Read::Ended => {
-                    if let Some(family) = self.families.get_mut(name.as_str()) {
-                        self.streams -= usize::from(family.end(id));
-                    }
+                    self.change(name, family, |family| family.end(id));
                 }
                 Read::Point(point, temporality) => {
-                    let rules = Arc::clone(&self.rules);
-                    let last = point.value.last_label();
                     let sample = Sample { id, point, temporality, now };
-                    self.take(name, metric.description, sample, observed, || {
-                        written(&rules.series(resource, scope, attributes, last))
+                    self.take((name, family, metric.description), sample, observed, || {
+                        rules.series(resource, scope, attributes, family.last_label())
                     });
                 }
             }
         }
     }
 
-    /// Takes a data point of the family `name`.
+    /// Takes a data point of a family, which is made if it is not there.
     fn take(
         &mut self,
-        name: &str,
-        help: &[u8],
+        (name, kind, help): (&str, FamilyKind, &[u8]),
         sample: Sample,
         observed: &mut Observed,
-        labels: impl FnOnce() -> String,
+        labels: impl FnOnce() -> Labels,
     ) {
-        let type_name = sample.point.value.type_name();
-        if let Some(family) = self.families.get_mut(name) {
-            if family.type_name != type_name {
-                return observed.note(Reason::TypeConflict);
-            }
-            if family.streams.contains_key(&sample.id) {
-                if let Err(reason) = family.update(sample) {
-                    observed.note(reason);
-                }
-                return;
-            }
+        let room = self.config.max_bytes.saturating_sub(self.bytes);
+        let mut sample = Some(sample);
+        let updated = self.change(name, kind, |family| {
+            let sample = sample.take_if(|sample| family.has(sample.id))?;
+            Some(family.update(sample, room))
+        });
+        match updated.flatten() {
+            Some(Ok(())) => return,
+            Some(Err(reason)) => return observed.note(reason),
+            None => {}
         }
+        let sample = sample.expect("only a stream that is there takes it");
         if self.streams >= self.config.max_series {
             return observed.note(Reason::MaxSeries);
         }
-        let family = self.families.entry(name.into()).or_insert_with(|| Family {
-            type_name,
-            help: lossy(help).into(),
-            streams: HashMap::new(),
-            series: HashMap::new(),
-        });
-        observed.merged += u64::from(family.begin(sample, labels().into()));
-        self.streams += 1;
+        let labels = LabelSet::new(&labels());
+        if STREAM_BYTES + labels.heap_bytes() + sample.point.heap_bytes() > room {
+            return observed.note(Reason::MaxBytes);
+        }
+        self.make(name, kind, help);
+        let merged = self.change(name, kind, |family| family.begin(sample, labels));
+        observed.merged += u64::from(merged == Some(true));
     }
 
-    fn name(&self, name: &str, unit: &str, kind: NameKind) -> Option<String> {
-        self.rules.naming.metric(name, unit, kind)
-    }
-}
-
-/// A data point on its way to its stream.
-struct Sample {
-    id: u128,
-    point: Point,
-    temporality: Temporality,
-    now: Instant,
-}
-
-impl Family {
-    /// Adds a stream; whether its series has other ones.
-    fn begin(&mut self, sample: Sample, labels: Arc<str>) -> bool {
-        let series = self.series.entry(Arc::clone(&labels)).or_default();
-        series.streams += 1;
-        let merged = series.streams > 1;
-        let stream = Stream { labels, point: Arc::new(sample.point), seen: sample.now };
-        self.streams.insert(sample.id, stream);
-        merged
+    /// Makes a family, unless it is there.
+    fn make(&mut self, name: &str, kind: FamilyKind, help: &[u8]) {
+        if !self.families.contains_key(name) {
+            self.families.insert(name.into(), Vec::new());
+        }
+        let families = self.families.get_mut(name).expect("it was just made");
+        if let Err(place) = families.binary_search_by_key(&kind, |family| family.kind) {
+            let family = Family::new(kind, lossy(help));
+            self.bytes += family.bytes();
+            families.insert(place, family);
+        }
     }
 
-    /// Takes a data point of a stream that is there.
-    fn update(&mut self, sample: Sample) -> Result<(), Reason> {
-        let stream = self.streams.get_mut(&sample.id).expect("the caller looked it up");
-        let (last, next) = (&stream.point, &sample.point);
-        if sample.temporality == Temporality::Delta {
-            let from_ns = if next.start_ns == 0 { next.time_ns } else { next.start_ns };
-            if from_ns < last.time_ns || next.time_ns == last.time_ns {
-                return Err(Reason::OverlappingDelta);
+    /// Changes a family if it is there, keeps the sums of all families, and removes it when it
+    /// has no stream left.
+    fn change<T>(
+        &mut self,
+        name: &str,
+        kind: FamilyKind,
+        change: impl FnOnce(&mut Family) -> T,
+    ) -> Option<T> {
+        let families = self.families.get_mut(name)?;
+        let place = families.binary_search_by_key(&kind, |family| family.kind).ok()?;
+        let family = &mut families[place];
+        let (streams, bytes) = (family.streams(), family.bytes());
+        let result = change(family);
+        self.streams = self.streams - streams + family.streams();
+        self.bytes = self.bytes - bytes + family.bytes();
+        if family.streams() == 0 {
+            self.bytes -= family.bytes();
+            families.remove(place);
+            if families.is_empty() {
+                self.families.remove(name);
             }
-            stream.point = Arc::new(last.joined(next));
-        } else {
-            if next.time_ns < last.time_ns {
-                return Err(Reason::OutOfOrder);
-            }
-            let restarted = last.start_ns != 0 && next.start_ns > last.start_ns;
-            let series = self.series.get_mut(&stream.labels).expect("every stream has a series");
-            // Alone in its series, a stream shows its restart, which Prometheus knows how to read.
-            if restarted && (series.streams > 1 || series.past.is_some()) {
-                series.keep(last);
-            }
-            stream.point = Arc::new(sample.point);
         }
-        stream.seen = sample.now;
-        Ok(())
-    }
-
-    /// Removes a stream; whether it was there.
-    fn end(&mut self, id: u128) -> bool {
-        let Some(stream) = self.streams.remove(&id) else { return false };
-        let series = self.series.get_mut(&stream.labels).expect("every stream has a series");
-        series.streams -= 1;
-        match series.streams {
-            0 => drop(self.series.remove(&stream.labels)),
-            _ => series.keep(&stream.point),
-        }
-        true
-    }
-
-    /// Removes streams without a data point for too long; how many they were.
-    fn expire(&mut self, expiration: Duration, now: Instant) -> usize {
-        let expired: Vec<u128> = self
-            .streams
-            .iter()
-            .filter(|(_, stream)| now.saturating_duration_since(stream.seen) >= expiration)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in &expired {
-            self.end(*id);
-        }
-        expired.len()
-    }
-}
-
-impl Series {
-    /// Keeps what a stream counted that will not count on.
-    fn keep(&mut self, point: &Arc<Point>) {
-        if point.value.only_grows() {
-            self.past = Some(match &self.past {
-                Some(past) => Arc::new(past.joined(point)),
-                None => Arc::clone(point),
-            });
-        }
+        Some(result)
     }
 }
 
@@ -357,17 +278,4 @@ fn writer_id(
     content.extend(kind.field().to_le_bytes());
     content.extend(metric.name);
     xxh3_128(&content)
-}
-
-fn attributes(kind: DataKind, raw: &[u8]) -> Attributes<'_> {
-    Attributes::new(raw, kind.attributes_field())
-}
-
-/// Labels as they stand in a sample.
-fn written(labels: &Labels) -> String {
-    let mut out = String::new();
-    for (name, value) in labels {
-        write_label(&mut out, name, value);
-    }
-    out
 }

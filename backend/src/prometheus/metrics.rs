@@ -10,6 +10,11 @@ metric_set! {
     /// Number of series that came to share all their labels with another and are added up with
     /// it.
     merged: Counter = "otelcol_exporter_prometheus_merged_series", "{series}";
+    /// Number of bytes that those series take.
+    bytes: Gauge = "otelcol_exporter_prometheus_series_bytes", "By";
+    /// Number of metrics that had another name than theirs at the last scrape, since a metric of
+    /// another type has it.
+    renamed: Gauge = "otelcol_exporter_prometheus_renamed_metrics", "{metric}";
     /// Number of scrapes.
     scrapes: Counter = "otelcol_exporter_prometheus_scrapes", "{scrape}";
 }

@@ -2,15 +2,26 @@
 //! scraping.
 //!
 //! A pure core ([`collection`]) keeps; the shell here feeds it, tells it the time and serves it.
+//! [`names`] and [`labels`] translate, [`plan`] and [`scrape`] read, [`text`] and [`protobuf`]
+//! write.
 //!
 //! Source: contrib exporter/prometheusexporter.
 
 pub(crate) mod attribute_text;
 mod collection;
 mod config;
+mod exemplar;
+mod family;
+mod gzip;
+mod histogram;
+mod label_set;
 pub(crate) mod labels;
 mod metrics;
 pub(crate) mod names;
+mod negotiate;
+mod page;
+mod plan;
+mod protobuf;
 pub(crate) mod resource_attributes;
 mod scrape;
 #[cfg(test)]
@@ -20,35 +31,37 @@ mod units;
 mod value;
 mod wildcard;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use axum::Router;
-use axum::body::Body;
-use axum::http::header;
-use axum::response::IntoResponse;
-use axum::routing::get;
-use shared::config::{Path, Problems, Section};
+use shared::config::{Path, Problems};
+use shared::otlp::Door;
 use shared::queue::{ChainSettings, Delivered, RetryConfig, Sender, chain};
 use shared::service::{BuildError, Context, ExporterConfig};
 use shared::telemetry::metrics::Descriptor;
-use shared::telemetry::server::Server;
+use shared::transport::http::pages::PageServer;
+use shared::transport::listen::{DoorMetrics, ExporterCutMetrics, ExporterListenerMetrics};
 use shared::wire::export;
 use shared::{Batch, Consumer, Next, Rejected, Signal, clock};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
-use self::collection::{Collection, Observed};
-pub(crate) use self::config::PrometheusConfig;
+use self::collection::{Collection, Observed, Size};
+pub(crate) use self::config::{DISABLE_SUFFIXES_GATE, PrometheusConfig};
 use self::metrics::{DroppedMetrics, PrometheusMetrics};
-use self::scrape::{Scrape, Timestamps, lock};
+use self::page::MetricsPage;
+use self::scrape::lock;
 use self::value::Reason;
 
 /// The metrics of the exporter.
-pub(crate) const DESCRIPTORS: &[&[Descriptor]] =
-    &[PrometheusMetrics::DESCRIPTORS, DroppedMetrics::DESCRIPTORS];
+pub(crate) const DESCRIPTORS: &[&[Descriptor]] = &[
+    PrometheusMetrics::DESCRIPTORS,
+    DroppedMetrics::DESCRIPTORS,
+    ExporterListenerMetrics::DESCRIPTORS,
+    ExporterCutMetrics::DESCRIPTORS,
+];
 
 impl ExporterConfig for PrometheusConfig {
     const TYPE: &'static str = "prometheus";
@@ -66,7 +79,7 @@ impl ExporterConfig for PrometheusConfig {
 /// The exporter. It serves until it is shut down or dropped.
 struct PrometheusExporter {
     chain: Next,
-    server: Mutex<Option<Server>>,
+    server: Mutex<Option<PageServer>>,
     _stop: DropGuard,
 }
 
@@ -75,22 +88,22 @@ impl PrometheusExporter {
         let id = ctx.id.to_string();
         let metrics = PrometheusMetrics::new(&[("exporter", &id)]);
         let collection = Arc::new(Mutex::new(Collection::new(Arc::new(config.clone()))));
-        let timestamps = match config.send_timestamps {
-            true => Timestamps::Written,
-            false => Timestamps::LeftOut,
-        };
-        let router = router(Arc::clone(&collection), timestamps, metrics.clone());
-        let server = listen(&config.endpoint, router).map_err(|error| {
-            BuildError::new(format!("cannot listen on {}: {error}", config.endpoint))
-        })?;
-        info!(exporter = %id, address = %server.address(), "serving metrics for scraping");
+        let page = MetricsPage::new(config, Arc::clone(&collection), metrics.clone());
+        let door = Door::new(&config.server.auth, false, &ctx.commons)?;
+        let server = PageServer::start(
+            "prometheus",
+            &config.server,
+            door.auth,
+            DoorMetrics::of_exporter(&id),
+            Arc::new(page),
+        )?;
+        if let Some(address) = server.address() {
+            info!(exporter = %id, %address, "serving metrics for scraping");
+        }
         let stop = CancellationToken::new();
-        tokio::spawn(expire(
-            Arc::clone(&collection),
-            metrics.series.clone(),
-            config.metric_expiration,
-            stop.clone(),
-        ));
+        let expiration = config.metric_expiration;
+        let sweeping = expire(Arc::clone(&collection), metrics.clone(), expiration, stop.clone());
+        tokio::spawn(sweeping);
         let dropped = Reason::ALL
             .map(|reason| DroppedMetrics::new(&[("exporter", &id), ("reason", reason.name())]));
         let keeper = Arc::new(Keeper { collection, metrics, dropped });
@@ -99,7 +112,7 @@ impl PrometheusExporter {
         let settings = ChainSettings {
             timeout: Duration::ZERO,
             retry: RetryConfig { enabled: false, ..RetryConfig::default() },
-            queue: Section::off(),
+            queue: config.sending_queue.clone(),
             destination: None,
         };
         Ok(Self {
@@ -110,9 +123,9 @@ impl PrometheusExporter {
     }
 
     /// Where it serves, while it does.
-    #[cfg(test)]
     fn address(&self) -> Option<SocketAddr> {
-        self.server.lock().unwrap().as_ref().map(Server::address)
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().and_then(PageServer::address)
     }
 }
 
@@ -124,12 +137,14 @@ impl Consumer for PrometheusExporter {
 
     async fn shutdown(&self, deadline: Instant) {
         self.chain.shutdown(deadline).await;
-        drop(self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(server) = server {
+            server.shutdown(deadline).await;
+        }
     }
 
     fn addresses(&self) -> Vec<SocketAddr> {
-        let server = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        server.iter().map(Server::address).collect()
+        self.address().into_iter().collect()
     }
 }
 
@@ -151,7 +166,7 @@ impl Sender for Keeper {
             observed.add(&lock(&self.collection).observe(entry, now));
         }
         self.metrics.merged.increment(observed.merged);
-        set_gauge(&self.metrics.series, lock(&self.collection).streams());
+        show_size(&self.metrics, lock(&self.collection).size());
         let mut reasons = Vec::new();
         for ((count, reason), metrics) in
             observed.dropped.iter().zip(Reason::ALL).zip(&self.dropped)
@@ -169,38 +184,10 @@ impl Sender for Keeper {
     }
 }
 
-fn router(
-    collection: Arc<Mutex<Collection>>,
-    timestamps: Timestamps,
-    metrics: PrometheusMetrics,
-) -> Router {
-    let scrape = move || {
-        metrics.scrapes.increment(1);
-        let scrape = Scrape::new(Arc::clone(&collection), timestamps, clock::now());
-        let headers = [(header::CONTENT_TYPE, text::CONTENT_TYPE)];
-        std::future::ready((headers, Body::new(scrape)).into_response())
-    };
-    Router::new().route("/metrics", get(scrape))
-}
-
-/// Listens on `endpoint`; without a host, on all addresses.
-fn listen(endpoint: &str, router: Router) -> std::io::Result<Server> {
-    let Some(port) = endpoint.strip_prefix(':') else {
-        return Server::start("prometheus", endpoint, router);
-    };
-    let port = port.parse().map_err(std::io::Error::other)?;
-    // The second is for machines without IPv6; the first that can be bound is taken.
-    let any = [
-        SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-        SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-    ];
-    Server::start("prometheus", &any[..], router)
-}
-
 /// Forgets series that ended even when nobody scrapes.
 async fn expire(
     collection: Arc<Mutex<Collection>>,
-    series: shared::metrics::Gauge,
+    metrics: PrometheusMetrics,
     expiration: Duration,
     stop: CancellationToken,
 ) {
@@ -210,13 +197,28 @@ async fn expire(
             () = stop.cancelled() => return,
             _ = ticker.tick() => {}
         }
-        let streams = {
-            let mut collection = lock(&collection);
-            collection.expire(clock::now());
-            collection.streams()
-        };
-        set_gauge(&series, streams);
+        sweep(&collection, clock::now());
+        show_size(&metrics, lock(&collection).size());
     }
+}
+
+/// Reads all pages, which forgets what expired; the lock is taken anew for each.
+fn sweep(collection: &Mutex<Collection>, now: Instant) {
+    let families = lock(collection).families();
+    for (name, kind) in families {
+        let mut after = None;
+        loop {
+            after = lock(collection).page(&name, kind, after.as_ref(), now).next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+fn show_size(metrics: &PrometheusMetrics, size: Size) {
+    set_gauge(&metrics.series, size.streams);
+    set_gauge(&metrics.bytes, size.bytes);
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]

@@ -115,20 +115,16 @@ impl Naming {
     /// The name of a label: always one, so that no attribute is lost, and never one that begins
     /// with `__`, since Prometheus keeps such labels to itself.
     pub(crate) fn label<'a>(&self, attribute: &'a str) -> Cow<'a, str> {
-        let name = match (self.charset, self.underscores) {
-            (Charset::Utf8, _) => Cow::Borrowed(attribute),
+        match (self.charset, self.underscores) {
             (Charset::Legacy, Underscores::Kept) => escaped_label(attribute),
-            (Charset::Legacy, Underscores::Collapsed) => collapsed(escaped_label(attribute)),
-        };
-        match (name.as_bytes(), self.charset, self.underscores) {
-            ([b'_', b'_', ..], _, _) | ([b'_', ..], Charset::Legacy, Underscores::Collapsed) => {
-                Cow::Owned(format!("key{name}"))
+            (Charset::Legacy, Underscores::Collapsed) => match collapsed(replaced(attribute)) {
+                name if name.starts_with('_') => Cow::Owned(format!("key{name}")),
+                name => led_by_letter(name),
+            },
+            (Charset::Utf8, _) if attribute.is_empty() || attribute.starts_with("__") => {
+                escaped_label(attribute)
             }
-            ([], _, _) => Cow::Borrowed("key_"),
-            ([first, ..], Charset::Legacy, _) if first.is_ascii_digit() => {
-                Cow::Owned(format!("key_{name}"))
-            }
-            _ => name,
+            (Charset::Utf8, _) => Cow::Borrowed(attribute),
         }
     }
 
@@ -167,11 +163,27 @@ pub(crate) fn escaped_metric(name: &str) -> Cow<'_, str> {
     }
 }
 
-fn escaped_label(attribute: &str) -> Cow<'_, str> {
+/// A label's name with the characters that every scraper takes.
+pub(crate) fn escaped_label(attribute: &str) -> Cow<'_, str> {
+    match replaced(attribute) {
+        name if name.starts_with("__") => Cow::Owned(format!("key{name}")),
+        name => led_by_letter(name),
+    }
+}
+
+fn replaced(attribute: &str) -> Cow<'_, str> {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
     match attribute.chars().all(is_valid) {
         true => Cow::Borrowed(attribute),
         false => attribute.chars().map(|c| if is_valid(c) { c } else { '_' }).collect(),
+    }
+}
+
+/// With something in front of a digit, or of nothing.
+fn led_by_letter(name: Cow<'_, str>) -> Cow<'_, str> {
+    match name.chars().next() {
+        Some(first) if !first.is_ascii_digit() => name,
+        _ => Cow::Owned(format!("key_{name}")),
     }
 }
 

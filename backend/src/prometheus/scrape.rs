@@ -1,9 +1,11 @@
 //! One answer to a scrape, made piece by piece while it is sent.
 //!
-//! Each family is copied under a short lock, then written without one; a scraper that reads
-//! slowly holds nothing up, and a large answer never stands in memory as a whole.
+//! Series are copied by pages of some hundred under a short lock, then written without one; a
+//! scraper that reads slowly holds nothing up, and a large answer never stands in memory as a
+//! whole. So each series is as it was at one moment, and different ones at different moments.
 
 use std::convert::Infallible;
+use std::iter::Peekable;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -12,9 +14,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-use super::collection::{Collection, Row};
-use super::text::{Last, write_header, write_sample};
-use super::value::{Point, Value};
+use super::collection::Collection;
+use super::family::{Page, Row};
+use super::label_set::LabelSet;
+use super::names::Charset;
+use super::negotiate::{Exposition, Format};
+use super::plan::Planned;
+use super::protobuf::{self, Classic};
+use super::text::{self, Dialect};
+use super::value::Point;
 
 /// How much is written at a time.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -26,60 +34,165 @@ pub(crate) enum Timestamps {
     LeftOut,
 }
 
-/// The text of all families, in pieces.
+/// How the answer is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    pub(crate) format: Format,
+    /// The characters of the names that are kept.
+    pub(crate) kept: Charset,
+    pub(crate) timestamps: Timestamps,
+    pub(crate) classic: Classic,
+}
+
+/// All families, in pieces.
 pub(crate) struct Scrape {
     collection: Arc<Mutex<Collection>>,
-    timestamps: Timestamps,
+    style: Style,
     now: Instant,
-    names: std::vec::IntoIter<Arc<str>>,
-    family: Option<(Arc<str>, std::iter::Peekable<std::vec::IntoIter<Row>>)>,
+    planned: std::vec::IntoIter<Planned>,
+    family: Option<Family>,
+    /// How many families have another name than theirs.
+    pub(crate) renamed: usize,
+    is_finished: bool,
+}
+
+/// A family that is being written.
+struct Family {
+    head: Planned,
+    rows: Rows,
+    /// Whether its first lines are written; in protobuf, what of it is not.
+    is_begun: bool,
+    message: protobuf::Family,
+}
+
+/// The series of a family, in their order.
+enum Rows {
+    /// Page by page, of one kept family: what is kept is in order.
+    Paged { page: Peekable<std::vec::IntoIter<Row>>, next: Next },
+    /// All at once: of several kept families, or with other names of labels.
+    Gathered(Peekable<std::vec::IntoIter<Row>>),
+}
+
+/// Where the next page begins.
+enum Next {
+    First,
+    Behind(LabelSet),
+    NoMore,
 }
 
 impl Scrape {
-    pub(crate) fn new(
-        collection: Arc<Mutex<Collection>>,
-        timestamps: Timestamps,
-        now: Instant,
-    ) -> Self {
-        let names = lock(&collection).names().into_iter();
-        Self { collection, timestamps, now, names, family: None }
+    pub(crate) fn new(collection: Arc<Mutex<Collection>>, style: Style, now: Instant) -> Self {
+        let plan = lock(&collection).plan(style.format.charset);
+        let (planned, renamed) = (plan.families.into_iter(), plan.renamed);
+        Self { collection, style, now, planned, family: None, renamed, is_finished: false }
     }
 
-    /// Begins the next family that has a series; `None` after the last one.
-    fn begin_family(&mut self, out: &mut String) -> Option<()> {
+    fn begin(&self, head: Planned) -> Family {
+        let is_escaped = self.style.kept != self.style.format.charset
+            && self.style.format.charset == Charset::Legacy;
+        let rows = match (&*head.members, is_escaped) {
+            ([_], false) => {
+                Rows::Paged { page: Vec::new().into_iter().peekable(), next: Next::First }
+            }
+            _ => Rows::Gathered(self.gather(&head, is_escaped).into_iter().peekable()),
+        };
+        Family { head, rows, is_begun: false, message: protobuf::Family::default() }
+    }
+
+    /// All series of a family that does not come in order.
+    fn gather(&self, head: &Planned, is_escaped: bool) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for member in &head.members {
+            let mut after: Option<LabelSet> = None;
+            loop {
+                let page = lock(&self.collection).page(member, head.kind, after.as_ref(), self.now);
+                rows.extend(page.rows.into_iter().map(|row| match is_escaped {
+                    true => Row { labels: row.labels.escaped(), ..row },
+                    false => row,
+                }));
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+        }
+        // Stable, so that what is added up always has the same order.
+        rows.sort_by(|one, other| one.labels.cmp(&other.labels));
+        rows
+    }
+
+    /// The next series of the family that is being written.
+    fn next_series(&mut self) -> Option<(LabelSet, Arc<Point>)> {
+        let family = self.family.as_mut()?;
         loop {
-            let name = self.names.next()?;
-            let snapshot = lock(&self.collection).snapshot(&name, self.now);
-            let Some(mut snapshot) = snapshot else { continue };
-            snapshot.rows.sort_unstable_by(|a, b| (&a.labels, a.id).cmp(&(&b.labels, b.id)));
-            write_header(out, &name, snapshot.type_name, &snapshot.help);
-            self.family = Some((name, snapshot.rows.into_iter().peekable()));
-            return Some(());
+            let (page, next) = match &mut family.rows {
+                Rows::Gathered(rows) => return merged(rows),
+                Rows::Paged { page, next } => (page, next),
+            };
+            if let Some(series) = merged(page) {
+                return Some(series);
+            }
+            let after = match std::mem::replace(next, Next::NoMore) {
+                Next::First => None,
+                Next::Behind(labels) => Some(labels),
+                Next::NoMore => return None,
+            };
+            let name = family.head.members.first()?;
+            let Page { rows, next: more } =
+                lock(&self.collection).page(name, family.head.kind, after.as_ref(), self.now);
+            *page = rows.into_iter().peekable();
+            *next = more.map_or(Next::NoMore, Next::Behind);
+        }
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, labels: &LabelSet, point: &Point) {
+        let Some(family) = &mut self.family else { return };
+        let head = &family.head;
+        let time_ns = (self.style.timestamps == Timestamps::Written && point.time_ns != 0)
+            .then_some(point.time_ns);
+        let Some(dialect) = self.style.format.exposition.dialect() else {
+            family.message.add(labels, point, time_ns, self.style.classic);
+            if family.message.is_large() {
+                family.message.write(out, &head.name, head.kind, &head.help);
+            }
+            return;
+        };
+        if !std::mem::replace(&mut family.is_begun, true) {
+            text::write_header(out, dialect, &head.name, head.kind, &head.help);
+        }
+        text::write_series(out, dialect, &head.name, labels, point, time_ns);
+    }
+
+    fn finish_family(&mut self, out: &mut Vec<u8>) {
+        if let Some(mut family) = self.family.take() {
+            let head = &family.head;
+            family.message.write(out, &head.name, head.kind, &head.help);
         }
     }
 }
 
 impl Iterator for Scrape {
-    type Item = String;
+    type Item = Vec<u8>;
 
-    fn next(&mut self) -> Option<String> {
-        let mut out = String::with_capacity(CHUNK_BYTES + 4096);
+    fn next(&mut self) -> Option<Vec<u8>> {
+        if self.is_finished {
+            return None;
+        }
+        let mut out = Vec::with_capacity(CHUNK_BYTES + 4096);
         while out.len() < CHUNK_BYTES {
-            let Some((name, rows)) = &mut self.family else {
-                match self.begin_family(&mut out) {
-                    Some(()) => continue,
-                    None => break,
-                }
-            };
-            match rows.next() {
-                None => self.family = None,
-                Some(Row { labels, mut point, .. }) => {
-                    while let Some(other) = rows.next_if(|row| row.labels == labels) {
-                        point = Arc::new(point.joined(&other.point));
-                    }
-                    write_point(&mut out, name, &labels, &point, self.timestamps);
-                }
+            if let Some((labels, point)) = self.next_series() {
+                self.write(&mut out, &labels, &point);
+                continue;
             }
+            self.finish_family(&mut out);
+            let Some(head) = self.planned.next() else {
+                self.is_finished = true;
+                if let Some(dialect) = self.style.format.exposition.dialect() {
+                    text::write_end(&mut out, dialect);
+                }
+                break;
+            };
+            self.family = Some(self.begin(head));
         }
         (!out.is_empty()).then_some(out)
     }
@@ -97,40 +210,27 @@ impl Body for Scrape {
     }
 }
 
-fn write_point(out: &mut String, name: &str, labels: &str, point: &Point, timestamps: Timestamps) {
-    let time_ns =
-        (timestamps == Timestamps::Written && point.time_ns != 0).then_some(point.time_ns);
-    let mut sample = |suffix, last, value| {
-        write_sample(out, (name, suffix), labels, last, value, time_ns);
-    };
-    match &point.value {
-        Value::Counter(value) | Value::UpDown(value) | Value::Gauge(value) => {
-            sample("", Last::None, *value);
-        }
-        Value::Histogram(histogram) => {
-            for (bound, count) in &histogram.buckets {
-                sample("_bucket", Last::Bound(*bound), as_f64(*count));
-            }
-            sample("_bucket", Last::Bound(f64::INFINITY), as_f64(histogram.count));
-            sample("_sum", Last::None, histogram.sum);
-            sample("_count", Last::None, as_f64(histogram.count));
-        }
-        Value::Summary(summary) => {
-            for (quantile, value) in &summary.quantiles {
-                sample("", Last::Quantile(*quantile), *value);
-            }
-            sample("_sum", Last::None, summary.sum);
-            sample("_count", Last::None, as_f64(summary.count));
+impl Exposition {
+    /// Of the text; none is protobuf.
+    fn dialect(self) -> Option<Dialect> {
+        match self {
+            Exposition::Text => Some(Dialect::Prometheus),
+            Exposition::OpenMetrics | Exposition::OpenMetricsDraft => Some(Dialect::OpenMetrics),
+            Exposition::Protobuf => None,
         }
     }
+}
+
+/// The next series, of which there may be several rows.
+fn merged(rows: &mut Peekable<std::vec::IntoIter<Row>>) -> Option<(LabelSet, Arc<Point>)> {
+    let Row { labels, mut point } = rows.next()?;
+    while let Some(other) = rows.next_if(|row| row.labels == labels) {
+        point = Arc::new(point.joined(&other.point));
+    }
+    Some((labels, point))
 }
 
 /// Series that a panic left behind are still the best there are.
 pub(crate) fn lock(collection: &Mutex<Collection>) -> std::sync::MutexGuard<'_, Collection> {
     collection.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[allow(clippy::cast_precision_loss, reason = "Prometheus has doubles only")]
-fn as_f64(count: u64) -> f64 {
-    count as f64
 }

@@ -238,9 +238,8 @@ impl Sources {
     /// With the feature gates looked up.
     fn resolve(&self, app: &App) -> Result<watch::Sources, Failure> {
         let gates = app.registry.gates();
-        // A name with a minus is of a gate that is on unless it is turned off.
-        let ours = gates.iter().map(|gate| gate.name.trim_start_matches('-'));
-        let known: Vec<&str> = GATES.into_iter().chain(ours).collect();
+        let known: Vec<&str> =
+            GATES.into_iter().chain(gates.iter().map(|gate| gate.name)).collect();
         let name = |given: &str| given.trim_start_matches(['-', '+']).to_owned();
         let stranger = |given: &&String| !known.contains(&name(given).as_str());
         if let Some(given) = self.feature_gates.iter().find(stranger) {

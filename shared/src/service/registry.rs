@@ -192,7 +192,7 @@ pub struct Registry {
 /// A feature gate of the Collector that is a key here.
 #[derive(Debug, Clone, Copy)]
 pub struct Gate {
-    /// Its name; with a minus in front, the gate is on and sets the key when it is turned off.
+    /// Its name.
     pub name: &'static str,
     /// What has to be done with it.
     pub turned: Turned,

@@ -1,6 +1,9 @@
 //! Claims about what is exposed. The texts named "of the Collector" are its real output.
 
+mod bounds;
+mod exemplars;
 mod merging;
+mod native;
 mod text;
 mod wire;
 
@@ -22,7 +25,9 @@ use shared::{Batch, Signal};
 
 use super::PrometheusConfig;
 use super::collection::{Collection, Observed};
-use super::scrape::{Scrape, Timestamps};
+use super::metrics::PrometheusMetrics;
+use super::page::MetricsPage;
+use super::scrape::Scrape;
 use super::value::Reason;
 
 /// 2023-11-14 22:14:20.123 UTC, as in the Collector's examples.
@@ -34,18 +39,16 @@ const CUMULATIVE: i32 = 2;
 /// A collection and the time that it is told.
 struct Exposed {
     collection: Arc<Mutex<Collection>>,
-    timestamps: Timestamps,
+    page: MetricsPage,
     now: Instant,
 }
 
 impl Exposed {
-    fn new(config: PrometheusConfig) -> Self {
-        let timestamps = match config.send_timestamps {
-            true => Timestamps::Written,
-            false => Timestamps::LeftOut,
-        };
-        let collection = Arc::new(Mutex::new(Collection::new(Arc::new(config))));
-        Self { collection, timestamps, now: shared::clock::now() }
+    fn new(config: &PrometheusConfig) -> Self {
+        let collection = Arc::new(Mutex::new(Collection::new(Arc::new(config.clone()))));
+        let metrics = PrometheusMetrics::new(&[("exporter", "prometheus")]);
+        let page = MetricsPage::new(config, Arc::clone(&collection), metrics);
+        Self { collection, page, now: shared::clock::now() }
     }
 
     fn observe(&self, entries: Vec<ResourceMetrics>) -> Observed {
@@ -60,19 +63,40 @@ impl Exposed {
         self.now += Duration::from_secs(seconds);
     }
 
+    /// The answer to a scraper that takes `accept`.
+    fn bytes(&self, accept: &str) -> Vec<u8> {
+        let style = self.page.style(accept);
+        Scrape::new(Arc::clone(&self.collection), style, self.now).flatten().collect()
+    }
+
+    fn text_for(&self, accept: &str) -> String {
+        String::from_utf8(self.bytes(accept)).unwrap()
+    }
+
     fn text(&self) -> String {
-        Scrape::new(Arc::clone(&self.collection), self.timestamps, self.now).collect()
+        self.text_for("")
     }
 
     /// The lines of samples.
     fn samples(&self) -> Vec<String> {
-        let text = self.text();
-        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        samples(&self.text())
     }
 
     fn streams(&self) -> usize {
-        self.collection.lock().unwrap().streams()
+        self.collection.lock().unwrap().size().streams
     }
+
+    fn held_bytes(&self) -> usize {
+        self.collection.lock().unwrap().size().bytes
+    }
+
+    fn sweep(&self) {
+        super::sweep(&self.collection, self.now);
+    }
+}
+
+fn samples(text: &str) -> Vec<String> {
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
 /// Without the labels of the scope, which most tests do not need.
