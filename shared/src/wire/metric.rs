@@ -2,6 +2,8 @@
 //!
 //! As everywhere below a record's own fields, bad framing ends an iteration early.
 
+use std::borrow::Cow;
+
 use super::attribute::Attributes;
 use super::field::{Field, Fields, Value, read_varint};
 
@@ -148,6 +150,20 @@ impl<'a> Metric<'a> {
         Fields::new(self.raw).filter(|field| {
             DataKind::of_field(field.number).is_none() || field.value.bytes().is_none()
         })
+    }
+
+    /// The content of the message that holds the data; of one that occurs twice, all that it holds.
+    pub fn merged_data(&self) -> Cow<'a, [u8]> {
+        let mut contents = self.contents();
+        let first = contents.next().unwrap_or_default();
+        match contents.next() {
+            None => Cow::Borrowed(first),
+            Some(second) => {
+                let mut data = [first, second].concat();
+                contents.for_each(|content| data.extend_from_slice(content));
+                Cow::Owned(data)
+            }
+        }
     }
 
     /// The fields of the messages that hold the data.

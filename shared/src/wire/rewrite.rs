@@ -94,6 +94,7 @@ pub trait Editor<'a> {
 pub struct Head {
     message: Option<Writer>,
     schema_url: Option<Vec<u8>>,
+    records: Vec<Vec<u8>>,
 }
 
 impl Head {
@@ -102,6 +103,11 @@ impl Head {
         let message = self.message.get_or_insert_default();
         message.clear();
         message
+    }
+
+    /// A further record behind those of the scope; of a resource, a further scope entry.
+    pub fn add_record(&mut self, record: Vec<u8>) {
+        self.records.push(record);
     }
 
     /// Another schema URL.
@@ -293,6 +299,9 @@ impl<'a, E: Editor<'a>> Walk<'a, '_, E> {
         if let Some(schema_url) = head.schema_url {
             // Of a field that occurs twice the last one counts.
             self.splice.append(SCHEMA_URL, &schema_url);
+        }
+        for record in head.records {
+            self.splice.append(NESTED, &record);
         }
         self.splice.close();
     }
