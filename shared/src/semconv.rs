@@ -3,7 +3,7 @@
 //! Instrumentations that put ids or whole URLs into names make a series of metrics for each; a name
 //! that follows from a few attributes of low cardinality does not.
 //!
-//! Source: contrib transformprocessor/internal/traces/func_set_semconv_span_name.go, for the
+//! Source: contrib `transformprocessor/internal/traces/func_set_semconv_span_name.go`, for the
 //! semantic conventions [`VERSION`].
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! What was written: the tree of a condition, before any name in it has a meaning.
+//! What was written: the tree of a condition or statement, before any name in it has a meaning.
 //!
 //! Printing a tree and parsing the text gives the same tree.
 
@@ -16,6 +16,13 @@ impl PartialEq for Place {
     fn eq(&self, _other: &Self) -> bool {
         true
     }
+}
+
+/// `editor(argument) where condition`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Statement {
+    pub(super) editor: Call,
+    pub(super) condition: Option<Boolean>,
 }
 
 /// Something true or false.
@@ -84,6 +91,8 @@ pub(super) enum ValueKind {
     List(Vec<Value>),
     Map(Vec<(Box<str>, Value)>),
     Lambda(Box<Lambda>),
+    /// A function by its name, as an argument of an editor.
+    Function(Box<str>),
 }
 
 impl Value {
@@ -97,7 +106,8 @@ impl Value {
             | ValueKind::Call(_)
             | ValueKind::Negated(_)
             | ValueKind::Math(..)
-            | ValueKind::Lambda(_) => false,
+            | ValueKind::Lambda(_)
+            | ValueKind::Function(_) => false,
             _ => true,
         }
     }
@@ -148,6 +158,16 @@ pub(super) struct Lambda {
 pub(super) enum Body {
     Value(Value),
     Boolean(Boolean),
+}
+
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.editor)?;
+        match &self.condition {
+            Some(condition) => write!(f, " where {condition}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Boolean {
@@ -226,7 +246,7 @@ impl fmt::Display for Value {
                 f.write_str("0x")?;
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
-            ValueKind::Enum(symbol) => f.write_str(symbol),
+            ValueKind::Enum(symbol) | ValueKind::Function(symbol) => f.write_str(symbol),
             ValueKind::Path(path) => write!(f, "{path}"),
             ValueKind::Call(call) => write!(f, "{call}"),
             ValueKind::Negated(inner) => match inner.kind {

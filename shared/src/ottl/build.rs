@@ -7,33 +7,68 @@
 //! `false` is false whatever stands beside it, and so is an `or` with a literal `true`.
 
 use super::ast::{self, Body, Boolean, ValueKind};
+use super::edit;
 use super::error::ParseError;
-use super::functions::{self, Argument, Call, Depends, Function, Kind, Lambda, LambdaBody};
+use super::functions::{
+    self, Action, Argument, Call, Depends, Function, Kind, Lambda, LambdaBody, Parameter,
+};
 use super::node::{Env, MapEntry, Node, Test};
-use super::path::{self, Field, SPAN_ENUMS, SpanField};
+use super::path::{self, Field, Prefixes, SpanField};
 use super::scope::View;
 use super::value::{Text, Value};
 use super::{Context, Uses};
 use crate::config::nearest;
 
-/// Builds conditions of one context.
+/// Builds conditions and statements of one context.
 pub(super) struct Builder {
     context: Context,
+    prefixes: Prefixes,
     uses: Uses,
     /// The parameters of the lambdas around, from the outside.
     locals: Vec<Vec<Box<str>>>,
 }
 
 /// Builds a condition and tells what it reads.
-pub(super) fn condition(condition: &Boolean, context: Context) -> Result<(Test, Uses), ParseError> {
-    let mut builder = Builder { context, uses: Uses::default(), locals: Vec::new() };
+pub(super) fn condition(
+    condition: &Boolean,
+    context: Context,
+    prefixes: Prefixes,
+) -> Result<(Test, Uses), ParseError> {
+    let mut builder = Builder::new(context, prefixes);
     let (test, _) = builder.boolean(condition)?;
-    builder.uses.paths.sort();
-    builder.uses.paths.dedup();
-    Ok((test, builder.uses))
+    Ok((test, builder.uses()))
+}
+
+/// Builds a statement and tells what it reads and changes.
+pub(super) fn statement(
+    statement: &ast::Statement,
+    context: Context,
+    prefixes: Prefixes,
+) -> Result<(Call, Option<Test>, Uses), ParseError> {
+    let mut builder = Builder::new(context, prefixes);
+    let editor = builder.function(&statement.editor, edit::all())?;
+    let editor = builder.assigned(editor, &statement.editor)?;
+    let test = match &statement.condition {
+        Some(condition) => match builder.boolean(condition)?.0 {
+            Test::Constant(true) => None,
+            test => Some(test),
+        },
+        None => None,
+    };
+    Ok((editor, test, builder.uses()))
 }
 
 impl Builder {
+    fn new(context: Context, prefixes: Prefixes) -> Self {
+        Self { context, prefixes, uses: Uses::default(), locals: Vec::new() }
+    }
+
+    fn uses(mut self) -> Uses {
+        self.uses.paths.sort();
+        self.uses.paths.dedup();
+        self.uses
+    }
+
     /// The test, and whether it is literally true or false: not only found to be.
     fn boolean(&mut self, boolean: &Boolean) -> Result<(Test, bool), ParseError> {
         match boolean {
@@ -100,6 +135,15 @@ impl Builder {
             ValueKind::Lambda(_) => {
                 return Err(error(value.place, "a lambda can only be a function's argument"));
             }
+            ValueKind::Function(name) => {
+                return Err(error(
+                    value.place,
+                    format!(
+                        "unexpected \"{name}\": a function needs parentheses, an enum is in \
+                         capitals and a path in lower case"
+                    ),
+                ));
+            }
         })
     }
 
@@ -117,13 +161,11 @@ impl Builder {
     }
 
     fn symbol(&self, symbol: &str, place: ast::Place) -> Result<i64, ParseError> {
-        let known = match self.context {
-            Context::Span | Context::SpanEvent => &SPAN_ENUMS,
-        };
-        if let Some((_, value)) = known.iter().find(|(name, _)| *name == symbol) {
-            return Ok(*value);
+        let known = || self.context.enums();
+        if let Some((_, value)) = known().find(|(name, _)| *name == symbol) {
+            return Ok(value);
         }
-        let hint = did_you_mean(symbol, known.iter().map(|(name, _)| *name));
+        let hint = did_you_mean(symbol, known().map(|(name, _)| name));
         Err(error(place, format!("unknown enum \"{symbol}\"{hint}")))
     }
 
@@ -138,7 +180,7 @@ impl Builder {
                 keys => Node::Index(Box::new(local), keys),
             });
         }
-        let (field, name) = path::resolve(path, self.context)?;
+        let (field, name) = path::resolve(path, self.context, self.prefixes)?;
         self.uses.note(field, name);
         let keys = path.segments.last().map(|segment| segment.keys.as_slice()).unwrap_or_default();
         let keys = self.keys(keys)?;
@@ -164,7 +206,20 @@ impl Builder {
     }
 
     fn call(&mut self, call: &ast::Call) -> Result<Node, ParseError> {
-        let function = self.function(call)?;
+        let function = self.function(call, functions::all())?;
+        let node = fold(Node::Call(Box::new(self.assigned(function, call)?)));
+        Ok(match self.keys(&call.keys)? {
+            keys if keys.is_empty() => node,
+            keys => fold(Node::Index(Box::new(node), keys)),
+        })
+    }
+
+    /// A call of `function` with its arguments.
+    fn assigned(
+        &mut self,
+        function: &'static Function,
+        call: &ast::Call,
+    ) -> Result<Call, ParseError> {
         let mut arguments = Vec::with_capacity(function.parameters.len());
         let mut places = Vec::with_capacity(function.parameters.len());
         for (parameter, given) in functions::assign(function, call)? {
@@ -179,31 +234,36 @@ impl Builder {
             Depends::Arguments => {}
             Depends::Clock => self.uses.clock = true,
             Depends::Span => self.uses.span = true,
+            Depends::Metric => self.uses.metric = true,
         }
         let prepared = (function.prepare)(&arguments).map_err(|(index, message)| {
             error(places.get(index).copied().unwrap_or(call.place), message)
         })?;
-        let node = fold(Node::Call(Box::new(Call { function, arguments, prepared })));
-        Ok(match self.keys(&call.keys)? {
-            keys if keys.is_empty() => node,
-            keys => fold(Node::Index(Box::new(node), keys)),
-        })
+        Ok(Call { function, arguments, prepared })
     }
 
-    fn function(&self, call: &ast::Call) -> Result<&'static Function, ParseError> {
-        let known = functions::all().filter(|function| match function.depends {
-            Depends::Span => self.context == Context::Span,
-            _ => true,
-        });
-        if let Some(function) = known.clone().find(|function| *function.name == *call.name) {
+    fn function(
+        &self,
+        call: &ast::Call,
+        known: impl Iterator<Item = &'static Function> + Clone,
+    ) -> Result<&'static Function, ParseError> {
+        let here = known.clone().filter(|function| function.is_in(self.context));
+        if let Some(function) = here.clone().find(|function| *function.name == *call.name) {
             return Ok(function);
         }
-        let elsewhere = functions::all().any(|function| *function.name == *call.name);
-        let message = match elsewhere {
-            true => format!("\"{}\" cannot be used in {} conditions", call.name, self.context),
-            false => {
-                let hint = did_you_mean(&call.name, known.map(|function| function.name));
-                format!("unknown function \"{}\"{hint}", call.name)
+        let what = match call.name.starts_with(|first: char| first.is_ascii_lowercase()) {
+            true => "editor",
+            false => "function",
+        };
+        let mut elsewhere = known;
+        let message = match elsewhere.find(|function| *function.name == *call.name) {
+            Some(Function { action: Action::Edit(_), .. }) => {
+                format!("\"{}\" cannot be used in {} statements", call.name, self.context)
+            }
+            Some(_) => format!("\"{}\" cannot be used in {} conditions", call.name, self.context),
+            None => {
+                let hint = did_you_mean(&call.name, here.map(|function| function.name));
+                format!("unknown {what} \"{}\"{hint}", call.name)
             }
         };
         Err(error(call.place, message))
@@ -227,8 +287,50 @@ impl Builder {
                 let shape = shape.get(arity).copied().unwrap_or_default();
                 Err(error(value.place, format!("must be a lambda, as in {shape}")))
             }
+            (Kind::Target, ValueKind::Path(path)) => self.target(path),
+            (Kind::Target, _) => Err(error(value.place, "must be a path that can be set")),
+            (Kind::Function, ValueKind::Function(name) | ValueKind::Enum(name)) => {
+                self.named_function(name, value.place)
+            }
+            (Kind::Function, _) => {
+                Err(error(value.place, "must be a function's name, as in SHA256"))
+            }
             _ => Ok(Argument::Value(self.checked(kind, value)?, value.is_literal())),
         }
+    }
+
+    /// What an editor changes.
+    fn target(&mut self, path: &ast::Path) -> Result<Argument, ParseError> {
+        match self.path(path)? {
+            Node::Field(field, keys) => match field.unsettable() {
+                None => Ok(Argument::Value(Node::Field(field, keys), false)),
+                Some(problem) => Err(error(path.place, format!("{path} {problem}"))),
+            },
+            _ => Err(error(path.place, "a parameter cannot be set")),
+        }
+    }
+
+    /// A function that is to be called with a string, as a lambda that does so.
+    fn named_function(&mut self, name: &str, place: ast::Place) -> Result<Argument, ParseError> {
+        let call = ast::Call { place, name: name.into(), arguments: Vec::new(), keys: Vec::new() };
+        let function = self.function(&call, functions::all())?;
+        let takes_text = |parameter: &Parameter| {
+            matches!(parameter.kind, Kind::Any | Kind::Text | Kind::TextLike | Kind::BytesLike)
+        };
+        let [first, others @ ..] = function.parameters else {
+            return Err(error(place, format!("\"{name}\" takes no argument")));
+        };
+        if !takes_text(first) || others.iter().any(|parameter| !parameter.optional) {
+            let message = format!("\"{name}\" does not take a string alone");
+            return Err(error(place, message));
+        }
+        let argument = Argument::Value(Node::Local { out: 0, index: 0 }, false);
+        let absent = others.iter().map(|_| Argument::Absent);
+        let arguments = std::iter::once(argument).chain(absent).collect::<Vec<_>>();
+        let prepared =
+            (function.prepare)(&arguments).map_err(|(_, message)| error(place, message))?;
+        let node = Node::Call(Box::new(Call { function, arguments, prepared }));
+        Ok(Argument::Lambda(Lambda { body: LambdaBody::Node(node) }))
     }
 
     /// An argument that is a literal has to be of the right type; others show when they are there.

@@ -98,13 +98,13 @@ pub(super) fn same(left: &Value<'_>, right: &Value<'_>, depth: u32) -> bool {
         (Value::Time(left), Value::Time(right)) => left == right,
         (Value::Map(left), Value::Map(right)) => same_map(left, right, depth + 1),
         (Value::List(left), Value::List(right)) => same_list(left, right, depth + 1),
-        // All of one span, so they are equal if they are of one kind.
-        (Value::Message(left), Value::Message(right)) => matches!(
-            (left, right),
-            (Message::Events(_), Message::Events(_))
-                | (Message::Links(_), Message::Links(_))
-                | (Message::Status, Message::Status)
-        ),
+        (Value::Message(Message::Buckets(left)), Value::Message(Message::Buckets(right))) => {
+            left == right
+        }
+        // All of one record, so they are equal if they are of one kind.
+        (Value::Message(left), Value::Message(right)) => {
+            std::mem::discriminant(left) == std::mem::discriminant(right)
+        }
         _ => false,
     }
 }

@@ -19,6 +19,20 @@ impl ParseError {
         Self { message: message.into(), offset, length }
     }
 
+    /// What is wrong, and the part of `text` where it is, in one line.
+    ///
+    /// `text` is what was parsed.
+    pub fn located(&self, text: &str) -> String {
+        /// Characters shown of a text.
+        const SHOWN: usize = 40;
+        let rest = text.get(self.offset..).unwrap_or_default();
+        match rest.char_indices().nth(SHOWN) {
+            None if rest.is_empty() => format!("{self}, at the end of `{text}`"),
+            None => format!("{self}, at `{rest}`"),
+            Some((end, _)) => format!("{self}, at `{}…`", rest.get(..end).unwrap_or_default()),
+        }
+    }
+
     /// The line of `text` that holds the error, and a line of carets below the token.
     ///
     /// `text` is what was parsed.

@@ -1,23 +1,26 @@
-//! OTTL: conditions on telemetry, in the Collector's language, evaluated on the bytes of OTLP.
+//! OTTL: conditions on telemetry and statements that change it, in the Collector's language,
+//! evaluated on the bytes of OTLP.
 //!
 //! ```text
-//! text → lexer → parse → ast → build → node → evaluate(scope) → true, false or an error
-//!        tokens          what was       what it
+//! text → lexer → parse → ast → build → node → matches(scope) → true, false or an error
+//!        tokens          what was       what it      run(draft) → the record's bytes, changed
 //!                        written        means
 //! ```
 //!
 //! [`Condition::parse`] reads a condition for a [`Context`], which tells what paths it may use:
 //! all names are resolved, literal patterns are compiled and what is constant is computed then.
 //! [`Condition::matches`] evaluates it on a [`Scope`]: a record with its resource and its
-//! instrumentation scope, as they stand in a request.
+//! instrumentation scope, as they stand in a request. A [`Group`] is what processors configure:
+//! conditions and [`Statement`]s of one context, which may be inferred from the paths; it changes
+//! a [`Draft`], a record and what surrounds it.
 //!
 //! Invariants: parsing any text and evaluating on any bytes neither panics nor runs out of stack.
 //! Evaluation does not allocate, but for functions that build strings, lists or maps (`Concat`,
 //! `Split`, `Keys`, `ParseJSON` and such), patterns that depend on the record, texts that a
-//! function makes of maps and lists, and some errors.
+//! function makes of maps and lists, and some errors. A statement that changes something writes
+//! the part that it changes once; what it does not name stays byte for byte.
 //!
-//! A new context is a variant of [`Context`] with its table of paths and a [`Scope`]. Statements
-//! (`set(attributes["a"], 1) where name == "b"`) would be another root above the same values.
+//! A new context is a variant of [`Context`] with its table of paths and a [`Scope`].
 //!
 //! Source: contrib v0.156 pkg/ottl. What is not as there is in `docs/ottl.md`.
 
@@ -25,8 +28,13 @@ mod ast;
 mod build;
 mod calendar;
 mod compare;
+mod draft;
+mod edit;
 mod error;
 mod functions;
+mod glob;
+mod group;
+mod infer;
 mod json;
 mod lexer;
 mod math;
@@ -35,6 +43,7 @@ mod parse;
 mod path;
 pub mod regex;
 mod scope;
+mod statement;
 mod time;
 mod url;
 mod value;
@@ -42,28 +51,79 @@ mod value;
 use std::fmt;
 
 use node::{Env, Test};
-use path::Field;
+use path::{Field, Prefixes};
 
+use crate::wire::Signal;
+
+pub use draft::{Draft, Part};
 pub use error::{EvalError, ParseError};
+pub use group::{Fault, Faulty, Group};
 pub use parse::{MAX_DEPTH, MAX_TEXT_BYTES};
-pub use scope::{EventScope, FindAttribute, Scope, SpanScope, View};
+pub use scope::{
+    EventScope, FindAttribute, LogScope, MetricScope, PointScope, ResourceScope, Scope, ScopeScope,
+    SpanScope, View,
+};
+pub use statement::Statement;
 
-/// What a condition is about. Paths without a prefix belong to it.
+/// What a condition or statement is about. Paths without a prefix belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Context {
-    /// A span: `span.`, `resource.`, `scope.` and `instrumentation_scope.`.
+    /// A resource: `resource.`.
+    Resource,
+    /// An instrumentation scope: `scope.`, `instrumentation_scope.`, and `resource.`.
+    Scope,
+    /// A span: `span.`, and those of its scope.
     Span,
-    /// An event of a span: the same, and `spanevent.`.
+    /// An event of a span: `spanevent.`, and those of its span.
     SpanEvent,
+    /// A metric: `metric.`, and those of its scope.
+    Metric,
+    /// A data point: `datapoint.`, and those of its metric.
+    DataPoint,
+    /// A log record: `log.`, and those of its scope.
+    Log,
+}
+
+impl Context {
+    /// All contexts, those first that see the most.
+    pub const ALL: [Context; 7] = [
+        Context::Log,
+        Context::DataPoint,
+        Context::Metric,
+        Context::SpanEvent,
+        Context::Span,
+        Context::Scope,
+        Context::Resource,
+    ];
+
+    /// The name in configurations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Context::Resource => "resource",
+            Context::Scope => "scope",
+            Context::Span => "span",
+            Context::SpanEvent => "spanevent",
+            Context::Metric => "metric",
+            Context::DataPoint => "datapoint",
+            Context::Log => "log",
+        }
+    }
+
+    /// Whether requests of `signal` have such things.
+    pub const fn is_of(self, signal: Signal) -> bool {
+        match self {
+            Context::Resource | Context::Scope => true,
+            Context::Span | Context::SpanEvent => matches!(signal, Signal::Traces),
+            Context::Metric | Context::DataPoint => matches!(signal, Signal::Metrics),
+            Context::Log => matches!(signal, Signal::Logs),
+        }
+    }
 }
 
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Context::Span => "span",
-            Context::SpanEvent => "spanevent",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -83,6 +143,14 @@ pub struct Uses {
     pub span: bool,
     /// Whether it reads the span's event.
     pub event: bool,
+    /// Whether it reads the metric.
+    pub metric: bool,
+    /// Whether it reads the data point.
+    pub point: bool,
+    /// Whether it reads the log record.
+    pub log: bool,
+    /// Whether it reads the scratch map.
+    pub cache: bool,
     /// Whether it asks for the time, so that it may give another verdict later.
     pub clock: bool,
 }
@@ -94,7 +162,10 @@ impl Uses {
             Field::Scope(_) => self.scope = true,
             Field::Span(_) => self.span = true,
             Field::SpanEvent(_) => self.event = true,
-            Field::Cache => {}
+            Field::Metric(_) => self.metric = true,
+            Field::Point(_) => self.point = true,
+            Field::Log(_) => self.log = true,
+            Field::Cache => self.cache = true,
         }
         self.paths.push(path);
     }
@@ -117,7 +188,16 @@ impl Condition {
     /// configuration means the same in both.
     pub fn parse(text: &str, context: Context) -> Result<Self, ParseError> {
         let written = parse::condition(text)?;
-        let (root, uses) = build::condition(&written, context)?;
+        Self::build(text, &written, context, Prefixes::Optional)
+    }
+
+    fn build(
+        text: &str,
+        written: &ast::Boolean,
+        context: Context,
+        prefixes: Prefixes,
+    ) -> Result<Self, ParseError> {
+        let (root, uses) = build::condition(written, context, prefixes)?;
         Ok(Self { text: text.into(), context, test: root, uses })
     }
 

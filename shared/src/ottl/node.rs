@@ -97,6 +97,7 @@ impl Node {
             Node::Constant(value) => Ok(value.reborrow()),
             Node::Field(field, keys) => match keys.split_first() {
                 None => field.read(env.view),
+                Some(_) if field.is_any_value() => within(field.read(env.view)?, keys, env),
                 Some((first, rest)) => attribute(*field, first, rest, env),
             },
             Node::Local { out, index } => local(*out, *index, env),
@@ -150,8 +151,20 @@ fn attribute<'a>(
     let Value::Text(key) = &key else {
         return Err(EvalError::wrong_type("a string as key", key.type_name()));
     };
-    let Some(mut value) = field.read_key(env.view, key.as_bytes())? else { return Ok(Value::Nil) };
-    for key in rest {
+    match field.read_key(env.view, key.as_bytes())? {
+        Some(value) => within(value, rest, env),
+        None => Ok(Value::Nil),
+    }
+}
+
+/// Follows keys into an attribute's value.
+#[inline]
+fn within<'a>(
+    mut value: Value<'a>,
+    keys: &'a [Node],
+    env: &Env<'a, '_>,
+) -> Result<Value<'a>, EvalError> {
+    for key in keys {
         match step(value, &key.evaluate(env)?)? {
             Some(inner) => value = inner,
             None => return Ok(Value::Nil),

@@ -1,4 +1,4 @@
-//! Builds the tree of a condition from its tokens.
+//! Builds the tree of a condition or statement from its tokens.
 //!
 //! Conditions and values share their parentheses, so one descent reads both and decides at the
 //! operators which of them it has:
@@ -11,6 +11,7 @@
 //! sum        = product { ( "+" | "-" ) product }
 //! product    = unary { ( "*" | "/" ) unary }
 //! unary      = [ "+" | "-" ] primary
+//! statement  = editor "(" arguments ")" [ "where" or ]
 //! ```
 //!
 //! Source: contrib pkg/ottl/grammar.go. What it refuses is refused here: a path alone, arithmetic
@@ -19,7 +20,9 @@
 
 mod primary;
 
-use super::ast::{Body, Boolean, CompareOp, Comparison, MathOp, Place, Value, ValueKind};
+use super::ast::{
+    Body, Boolean, CompareOp, Comparison, MathOp, Place, Statement, Value, ValueKind,
+};
 use super::error::ParseError;
 use super::lexer::{Token, TokenKind, tokens};
 
@@ -32,20 +35,24 @@ pub const MAX_DEPTH: u32 = 64;
 /// Reads a condition.
 pub(super) fn condition(text: &str) -> Result<Boolean, ParseError> {
     let mut parser = Parser::new(text)?;
-    let parsed = parser.either()?;
-    let condition = parser.boolean_of(parsed)?;
-    match parser.peek() {
-        TokenKind::End => Ok(condition),
-        found => {
-            let hint = match found {
-                TokenKind::Sign("=") => ", did you mean \"==\"?",
-                TokenKind::Text(_) => ": a backslash before a quote makes it part of the string",
-                _ => "",
-            };
-            let message = format!("unexpected {} behind the condition{hint}", found.describe());
-            Err(parser.error_here(message))
+    let condition = parser.boolean()?;
+    parser.end("condition")?;
+    Ok(condition)
+}
+
+/// Reads a statement.
+pub(super) fn statement(text: &str) -> Result<Statement, ParseError> {
+    let mut parser = Parser::new(text)?;
+    let editor = parser.editor()?;
+    let condition = match parser.peek() {
+        TokenKind::Word(word) if &**word == "where" => {
+            parser.advance();
+            Some(parser.boolean()?)
         }
-    }
+        _ => None,
+    };
+    parser.end("statement")?;
+    Ok(Statement { editor, condition })
 }
 
 /// What an expression turned out to be.
@@ -70,6 +77,29 @@ impl Parser {
             return Err(ParseError::new(0, 0, "empty"));
         }
         Ok(Self { tokens: tokens(text)?, next: 0, depth: 0 })
+    }
+
+    /// Nothing may come behind a whole text.
+    fn end(&self, what: &str) -> Result<(), ParseError> {
+        match self.peek() {
+            TokenKind::End => Ok(()),
+            found => {
+                let hint = match found {
+                    TokenKind::Sign("=") => ", did you mean \"==\"?",
+                    TokenKind::Text(_) => {
+                        ": a backslash before a quote makes it part of the string"
+                    }
+                    _ => "",
+                };
+                let message = format!("unexpected {} behind the {what}{hint}", found.describe());
+                Err(self.error_here(message))
+            }
+        }
+    }
+
+    fn boolean(&mut self) -> Result<Boolean, ParseError> {
+        let parsed = self.either()?;
+        self.boolean_of(parsed)
     }
 
     fn either(&mut self) -> Result<Parsed, ParseError> {
@@ -364,6 +394,7 @@ fn describe(kind: &ValueKind) -> &'static str {
         ValueKind::List(_) => "a list",
         ValueKind::Map(_) => "a map",
         ValueKind::Lambda(_) => "a lambda",
+        ValueKind::Function(_) => "a function's name",
     }
 }
 

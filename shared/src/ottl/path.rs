@@ -3,15 +3,22 @@
 //! Source: contrib `pkg/ottl/contexts/internal/ctx{common,util}`.
 
 mod field;
+mod log;
+mod metric;
+mod write;
 
 use super::Context;
 use super::ast;
 use super::error::{EvalError, ParseError};
 use super::value::{List, Value};
 use crate::config::nearest;
-use field::{RESOURCE, SCOPE, SPAN, SPAN_EVENT};
+use field::{RESOURCE, SCOPE, SPAN, SPAN_ENUMS, SPAN_EVENT};
+use log::{LOG, LOG_ENUMS};
+use metric::{METRIC, METRIC_ENUMS, POINT, POINT_ENUMS};
 
-pub(super) use field::{Field, SPAN_ENUMS, SpanField};
+pub(super) use field::{Field, SpanField};
+pub(super) use log::as_text;
+pub(super) use write::{store, store_entries};
 
 /// A prefix of paths.
 #[derive(Debug, Clone, Copy)]
@@ -26,14 +33,40 @@ const FORMER_SCOPE_PREFIX: Prefix = Prefix { name: "instrumentation_scope", fiel
 const SPAN_PREFIX: Prefix = Prefix { name: "span", fields: &SPAN };
 const SPAN_EVENT_PREFIX: Prefix = Prefix { name: "spanevent", fields: &SPAN_EVENT };
 
-/// Prefixes that the Collector has in other contexts, or behind a gate.
-const OTHER_PREFIXES: [&str; 7] =
-    ["spanevent", "log", "metric", "datapoint", "exemplar", "profile", "otelcol"];
+const METRIC_PREFIX: Prefix = Prefix { name: "metric", fields: &METRIC };
+const POINT_PREFIX: Prefix = Prefix { name: "datapoint", fields: &POINT };
+const LOG_PREFIX: Prefix = Prefix { name: "log", fields: &LOG };
+
+/// All prefixes that the Collector has in some context, or behind a gate.
+pub(super) const PREFIXES: [&str; 11] = [
+    "log",
+    "exemplar",
+    "datapoint",
+    "metric",
+    "spanevent",
+    "span",
+    "profile",
+    "scope",
+    "instrumentation_scope",
+    "resource",
+    "otelcol",
+];
+
+/// Whether paths must say whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prefixes {
+    /// Those without a prefix belong to the context.
+    Optional,
+    /// The context was inferred from the prefixes, so a path without one means nothing.
+    Required,
+}
 
 impl Context {
     /// The prefixes that are legal; the first is the home of paths without one.
     const fn prefixes(self) -> &'static [Prefix] {
         match self {
+            Context::Resource => &[RESOURCE_PREFIX],
+            Context::Scope => &[SCOPE_PREFIX, RESOURCE_PREFIX, FORMER_SCOPE_PREFIX],
             Context::Span => &[SPAN_PREFIX, RESOURCE_PREFIX, SCOPE_PREFIX, FORMER_SCOPE_PREFIX],
             Context::SpanEvent => &[
                 SPAN_EVENT_PREFIX,
@@ -42,23 +75,56 @@ impl Context {
                 SCOPE_PREFIX,
                 FORMER_SCOPE_PREFIX,
             ],
+            Context::Metric => &[METRIC_PREFIX, RESOURCE_PREFIX, SCOPE_PREFIX, FORMER_SCOPE_PREFIX],
+            Context::DataPoint => {
+                &[POINT_PREFIX, METRIC_PREFIX, RESOURCE_PREFIX, SCOPE_PREFIX, FORMER_SCOPE_PREFIX]
+            }
+            Context::Log => &[LOG_PREFIX, RESOURCE_PREFIX, SCOPE_PREFIX, FORMER_SCOPE_PREFIX],
         }
     }
 
     fn home(self) -> Prefix {
         *self.prefixes().first().expect("every context has a home")
     }
+
+    /// Whether paths of `other` can be read in this context.
+    pub(super) fn sees(self, other: Context) -> bool {
+        self.prefixes().iter().any(|prefix| prefix.name == other.name())
+    }
+
+    /// The names of numbers.
+    pub(super) fn enums(self) -> impl Iterator<Item = (&'static str, i64)> + Clone {
+        let (own, more): (&'static [_], &'static [_]) = match self {
+            Context::Resource | Context::Scope => (&[], &[]),
+            Context::Span | Context::SpanEvent => (&SPAN_ENUMS, &[]),
+            Context::Metric => (&METRIC_ENUMS, &[]),
+            Context::DataPoint => (&METRIC_ENUMS, &POINT_ENUMS),
+            Context::Log => (&LOG_ENUMS, &[]),
+        };
+        own.iter().chain(more).copied()
+    }
 }
 
 /// Finds what a path means, and its name with the prefix of its context.
-pub(super) fn resolve(path: &ast::Path, context: Context) -> Result<(Field, String), ParseError> {
+pub(super) fn resolve(
+    path: &ast::Path,
+    context: Context,
+    prefixes: Prefixes,
+) -> Result<(Field, String), ParseError> {
     let error = |message: String| ParseError::new(path.place.offset, path.place.length, message);
+    let unprefixed = || match prefixes {
+        Prefixes::Optional => Ok((context.home(), path.segments.as_slice())),
+        Prefixes::Required => Err(error(format!(
+            "the path does not say whose it is, as {}.{path} does",
+            context.home().name
+        ))),
+    };
     let (prefix, segments) = match path.segments.split_first() {
         Some((first, rest)) if !rest.is_empty() && first.keys.is_empty() => {
             let named = context.prefixes().iter().find(|prefix| *prefix.name == *first.name);
             match named {
                 Some(prefix) => (*prefix, rest),
-                None if OTHER_PREFIXES.contains(&&*first.name) => {
+                None if PREFIXES.contains(&&*first.name) => {
                     let valid: Vec<_> =
                         context.prefixes().iter().map(|prefix| prefix.name).collect();
                     return Err(error(format!(
@@ -67,10 +133,10 @@ pub(super) fn resolve(path: &ast::Path, context: Context) -> Result<(Field, Stri
                         valid.join(", ")
                     )));
                 }
-                None => (context.home(), path.segments.as_slice()),
+                None => unprefixed()?,
             }
         }
-        _ => (context.home(), path.segments.as_slice()),
+        _ => unprefixed()?,
     };
     let mut name = String::new();
     for segment in segments {

@@ -1,12 +1,28 @@
-//! What a condition is evaluated on.
+//! What conditions are evaluated on.
 
 use super::error::EvalError;
-use crate::wire::{AnyValue, ResourceEntry, ScopeEntry, Span};
+use crate::wire::{AnyValue, LogRecord, Metric, ResourceEntry, ScopeEntry, Span};
 
 /// A record with what surrounds it. Each context has one.
 pub trait Scope {
     /// The parts, as the evaluator wants them.
     fn view(&self) -> View<'_>;
+}
+
+/// A resource, for conditions of [`Context::Resource`](super::Context::Resource).
+#[derive(Debug, Clone, Copy)]
+pub struct ResourceScope<'a> {
+    /// The entry of the resource.
+    pub resource: ResourceEntry<'a>,
+}
+
+/// An instrumentation scope, for conditions of [`Context::Scope`](super::Context::Scope).
+#[derive(Debug, Clone, Copy)]
+pub struct ScopeScope<'a> {
+    /// The entry that the scope came in.
+    pub resource: ResourceEntry<'a>,
+    /// The entry of the scope.
+    pub scope: ScopeEntry<'a>,
 }
 
 /// A span, for conditions of [`Context::Span`](super::Context::Span).
@@ -29,23 +45,87 @@ pub struct EventScope<'a> {
     pub event: &'a [u8],
 }
 
+/// A metric, for conditions of [`Context::Metric`](super::Context::Metric).
+#[derive(Debug, Clone, Copy)]
+pub struct MetricScope<'a> {
+    /// The entry that the metric came in.
+    pub resource: ResourceEntry<'a>,
+    /// The scope entry that the metric came in.
+    pub scope: ScopeEntry<'a>,
+    /// The metric.
+    pub metric: Metric<'a>,
+}
+
+/// A data point, for conditions of [`Context::DataPoint`](super::Context::DataPoint).
+#[derive(Debug, Clone, Copy)]
+pub struct PointScope<'a> {
+    /// The metric and what surrounds it.
+    pub metric: &'a MetricScope<'a>,
+    /// The message of the data point, of the metric's kind.
+    pub point: &'a [u8],
+}
+
+/// A log record, for conditions of [`Context::Log`](super::Context::Log).
+#[derive(Debug, Clone, Copy)]
+pub struct LogScope<'a> {
+    /// The entry that the record came in.
+    pub resource: ResourceEntry<'a>,
+    /// The scope entry that the record came in.
+    pub scope: ScopeEntry<'a>,
+    /// The record.
+    pub log: LogRecord<'a>,
+}
+
+impl Scope for ResourceScope<'_> {
+    fn view(&self) -> View<'_> {
+        View { resource: self.resource, ..View::EMPTY }
+    }
+}
+
+impl Scope for ScopeScope<'_> {
+    fn view(&self) -> View<'_> {
+        View { resource: self.resource, scope: Some(self.scope), ..View::EMPTY }
+    }
+}
+
 impl Scope for SpanScope<'_> {
     #[inline]
     fn view(&self) -> View<'_> {
-        View {
-            resource: self.resource,
-            scope: Some(self.scope),
-            span: Some(&self.span),
-            event: None,
-            finder: None,
-        }
+        let record = Record::Span(&self.span);
+        View { resource: self.resource, scope: Some(self.scope), record, ..View::EMPTY }
     }
 }
 
 impl Scope for EventScope<'_> {
     #[inline]
     fn view(&self) -> View<'_> {
-        View { event: Some(self.event), ..self.span.view() }
+        View { inner: Some(self.event), ..self.span.view() }
+    }
+}
+
+impl Scope for MetricScope<'_> {
+    fn view(&self) -> View<'_> {
+        let record = Record::Metric(&self.metric);
+        View { resource: self.resource, scope: Some(self.scope), record, ..View::EMPTY }
+    }
+}
+
+impl Scope for PointScope<'_> {
+    fn view(&self) -> View<'_> {
+        View { inner: Some(self.point), ..self.metric.view() }
+    }
+}
+
+impl Scope for LogScope<'_> {
+    fn view(&self) -> View<'_> {
+        let record = Record::Log(&self.log);
+        View { resource: self.resource, scope: Some(self.scope), record, ..View::EMPTY }
+    }
+}
+
+impl Scope for View<'_> {
+    fn view(&self) -> View<'_> {
+        *self
     }
 }
 
@@ -53,10 +133,25 @@ impl Scope for EventScope<'_> {
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub(super) resource: ResourceEntry<'a>,
-    scope: Option<ScopeEntry<'a>>,
-    span: Option<&'a Span<'a>>,
-    event: Option<&'a [u8]>,
-    finder: Option<&'a dyn FindAttribute>,
+    pub(super) scope: Option<ScopeEntry<'a>>,
+    pub(super) record: Record<'a>,
+    /// A span's event or a metric's data point.
+    pub(super) inner: Option<&'a [u8]>,
+    /// Which of its span's events `inner` is, if that is told.
+    pub(super) index: Option<i64>,
+    /// The scratch map: a message with `KeyValue`s under 1.
+    pub(super) cache: &'a [u8],
+    /// Who finds the span's attributes, if somebody knows where they are.
+    pub(super) finder: Option<&'a dyn FindAttribute>,
+}
+
+/// A span, a metric or a log record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Record<'a> {
+    None,
+    Span(&'a Span<'a>),
+    Metric(&'a Metric<'a>),
+    Log(&'a LogRecord<'a>),
 }
 
 /// Somebody who knows where a span's attributes are, so that they need not be looked for again.
@@ -74,8 +169,10 @@ impl<'a> View<'a> {
     pub(super) const EMPTY: View<'static> = View {
         resource: ResourceEntry { content: &[] },
         scope: None,
-        span: None,
-        event: None,
+        record: Record::None,
+        inner: None,
+        index: None,
+        cache: &[],
         finder: None,
     };
 
@@ -86,8 +183,8 @@ impl<'a> View<'a> {
         span: &'a Span<'a>,
         finder: &'a dyn FindAttribute,
     ) -> Self {
-        let (scope, span, finder) = (Some(scope), Some(span), Some(finder));
-        View { resource, scope, span, event: None, finder }
+        let record = Record::Span(span);
+        View { resource, scope: Some(scope), record, finder: Some(finder), ..View::EMPTY }
     }
 
     /// The span's first attribute under `key`.
@@ -106,11 +203,29 @@ impl<'a> View<'a> {
 
     #[inline]
     pub(super) fn span(&self) -> Result<&'a Span<'a>, EvalError> {
-        self.span.ok_or(OTHER_CONTEXT)
+        match self.record {
+            Record::Span(span) => Ok(span),
+            _ => Err(OTHER_CONTEXT),
+        }
     }
 
+    pub(super) fn metric(&self) -> Result<&'a Metric<'a>, EvalError> {
+        match self.record {
+            Record::Metric(metric) => Ok(metric),
+            _ => Err(OTHER_CONTEXT),
+        }
+    }
+
+    pub(super) fn log(&self) -> Result<&'a LogRecord<'a>, EvalError> {
+        match self.record {
+            Record::Log(log) => Ok(log),
+            _ => Err(OTHER_CONTEXT),
+        }
+    }
+
+    /// The span's event or the metric's data point.
     #[inline]
-    pub(super) fn event(&self) -> Result<&'a [u8], EvalError> {
-        self.event.ok_or(OTHER_CONTEXT)
+    pub(super) fn inner(&self) -> Result<&'a [u8], EvalError> {
+        self.inner.ok_or(OTHER_CONTEXT)
     }
 }

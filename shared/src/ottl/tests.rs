@@ -1,9 +1,12 @@
 use super::*;
 use crate::wire::{ResourceEntry, ScopeEntry, Span, Writer};
 
+mod contexts;
 mod functions;
+mod groups;
 mod load;
 mod semantics;
+mod statements;
 
 /// A request's worth of one span: its resource entry, its scope entry, and the span.
 pub(super) struct Fixture {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::time::Time;
-use crate::wire::{AnyValue, Attributes, Fields, Resource, ScopeEntry};
+use crate::wire::{AnyValue, Attributes, Fields, Metric, Resource, ScopeEntry};
 
 /// A value while a condition is evaluated.
 ///
@@ -39,7 +39,7 @@ pub(super) enum Value<'a> {
     Message(Message<'a>),
 }
 
-/// Messages of a span that conditions can only count or compare with themselves.
+/// Messages that expressions can only count or compare with themselves.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Message<'a> {
     /// The span's events, by the span.
@@ -48,6 +48,14 @@ pub(super) enum Message<'a> {
     Links(&'a [u8]),
     /// The span's status.
     Status,
+    /// The metric's data points, by the metric.
+    Points(&'a [u8]),
+    /// The data point's exemplars, by the data point, and the field that holds them.
+    Exemplars { point: &'a [u8], number: u32 },
+    /// The quantiles of a data point, by it.
+    Quantiles(&'a [u8]),
+    /// Buckets of an exponential histogram.
+    Buckets(&'a [u8]),
 }
 
 impl<'a> Value<'a> {
@@ -74,6 +82,10 @@ impl<'a> Value<'a> {
             Value::Message(Message::Events(_)) => "events",
             Value::Message(Message::Links(_)) => "links",
             Value::Message(Message::Status) => "a status",
+            Value::Message(Message::Points(_)) => "data points",
+            Value::Message(Message::Exemplars { .. }) => "exemplars",
+            Value::Message(Message::Quantiles(_)) => "quantiles",
+            Value::Message(Message::Buckets(_)) => "buckets",
         }
     }
 
@@ -243,9 +255,6 @@ pub(super) enum Map<'a> {
 }
 
 impl<'a> Map<'a> {
-    /// A map without entries.
-    pub(super) const EMPTY: Map<'static> = Map::Slice(&[]);
-
     /// The first value under `key`.
     #[inline]
     pub(super) fn get(self, key: &[u8]) -> Option<Value<'a>> {
@@ -383,13 +392,16 @@ impl<'a> List<'a> {
 }
 
 impl Message<'_> {
-    /// How many messages there are; a status is no list.
+    /// How many messages there are; a status and buckets are no lists.
     pub(super) fn len(self) -> Option<usize> {
-        let (span, number) = match self {
+        let (message, number) = match self {
             Message::Events(span) => (span, 11),
             Message::Links(span) => (span, 13),
-            Message::Status => return None,
+            Message::Exemplars { point, number } => (point, number),
+            Message::Quantiles(point) => (point, 6),
+            Message::Points(metric) => return Some(Metric::read(metric).points().count()),
+            Message::Status | Message::Buckets(_) => return None,
         };
-        Some(Fields::new(span).filter(|field| field.number == number).count())
+        Some(Fields::new(message).filter(|field| field.number == number).count())
     }
 }

@@ -1,12 +1,16 @@
 //! A call as it is evaluated.
 
+use std::collections::BTreeSet;
+
 use regex::bytes::Regex;
 
 use super::format::Format;
 use super::net::Network;
-use super::{Env, EvalError, Function, Value};
+use super::{Action, Env, EvalError, Function, Value};
 use crate::ottl::calendar::Calendar;
+use crate::ottl::draft::Change;
 use crate::ottl::node::{Locals, Node, Test};
+use crate::ottl::path::Field;
 
 /// A function with its arguments.
 #[derive(Debug)]
@@ -47,6 +51,7 @@ pub(in crate::ottl) enum LambdaBody {
 pub(in crate::ottl) enum Prepared {
     Nothing,
     Pattern(Regex),
+    Keys(BTreeSet<Box<[u8]>>),
     Networks(Vec<Network>),
     Format(Format),
     Calendar(Calendar),
@@ -63,7 +68,7 @@ impl Argument {
     }
 
     /// The value, if it is known when the condition is read; and whether it is a literal.
-    pub(super) fn constant(&self) -> Option<(&Value<'static>, bool)> {
+    pub(in crate::ottl) fn constant(&self) -> Option<(&Value<'static>, bool)> {
         match self {
             Argument::Value(Node::Constant(value), literal) => Some((value, *literal)),
             _ => None,
@@ -76,12 +81,36 @@ impl Call {
         &'a self,
         env: &Env<'a, '_>,
     ) -> Result<Value<'a>, EvalError> {
-        (self.function.evaluate)(self, env).map_err(|error| error.within(self.function.name))
+        let result = match self.function.action {
+            Action::Evaluate(evaluate) => evaluate(self, env),
+            Action::Edit(_) => Err(EvalError::fixed("an editor gives no value")),
+        };
+        result.map_err(|error| error.within(self.function.name))
+    }
+
+    /// What an editor changes, if anything.
+    pub(in crate::ottl) fn apply<'a>(
+        &'a self,
+        env: &Env<'a, '_>,
+    ) -> Result<Option<Change>, EvalError> {
+        let result = match self.function.action {
+            Action::Edit(edit) => edit(self, env),
+            Action::Evaluate(_) => Err(EvalError::fixed("the function changes nothing")),
+        };
+        result.map_err(|error| error.within(self.function.name))
+    }
+
+    /// The path that an argument is.
+    pub(in crate::ottl) fn target(&self, index: usize) -> Result<(Field, &[Node]), EvalError> {
+        match self.arguments.get(index) {
+            Some(Argument::Value(Node::Field(field, keys), _)) => Ok((*field, keys)),
+            _ => Err(EvalError::fixed("the argument is no path")),
+        }
     }
 
     /// The value of an argument; nil for an optional one that is absent.
     #[inline]
-    pub(super) fn value<'a>(
+    pub(in crate::ottl) fn value<'a>(
         &'a self,
         index: usize,
         env: &Env<'a, '_>,
@@ -93,12 +122,12 @@ impl Call {
     }
 
     /// Whether an optional argument was given.
-    pub(super) fn has(&self, index: usize) -> bool {
+    pub(in crate::ottl) fn has(&self, index: usize) -> bool {
         !matches!(self.arguments.get(index), None | Some(Argument::Absent))
     }
 
     /// The values of an argument that is a list of them.
-    pub(super) fn many(&self, index: usize) -> &[Node] {
+    pub(in crate::ottl) fn many(&self, index: usize) -> &[Node] {
         match self.arguments.get(index) {
             Some(Argument::Many(nodes)) => nodes,
             _ => &[],
@@ -106,7 +135,7 @@ impl Call {
     }
 
     /// What a lambda gives for `arguments`.
-    pub(super) fn lambda<'a>(
+    pub(in crate::ottl) fn lambda<'a>(
         &'a self,
         index: usize,
         env: &Env<'a, '_>,

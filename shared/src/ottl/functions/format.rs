@@ -12,7 +12,7 @@ use super::types::Kind;
 use super::{Argument, Call, Env, EvalError, Function, Prepared, function, parameter};
 use crate::ottl::compare::MAX_VALUE_DEPTH;
 use crate::ottl::time::format_duration;
-use crate::ottl::value::{Text, Value};
+use crate::ottl::value::{Message, Text, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[function(
     "Format",
@@ -341,7 +341,15 @@ fn go_type(value: &Value<'_>) -> &'static str {
         Value::Duration(_) => "time.Duration",
         Value::Map(_) => "pcommon.Map",
         Value::List(_) => "pcommon.Slice",
-        Value::Message(_) => "ptrace.Status",
+        Value::Message(message) => match message {
+            Message::Events(_) => "ptrace.SpanEventSlice",
+            Message::Links(_) => "ptrace.SpanLinkSlice",
+            Message::Status => "ptrace.Status",
+            Message::Points(_) => "pmetric.NumberDataPointSlice",
+            Message::Exemplars { .. } => "pmetric.ExemplarSlice",
+            Message::Quantiles(_) => "pmetric.SummaryDataPointValueAtQuantileSlice",
+            Message::Buckets(_) => "pmetric.ExponentialHistogramDataPointBuckets",
+        },
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::types::{Kind, bytes_like};
 use super::{Argument, Depends, EvalError, Function, Prepared, function, parameter};
+use crate::ottl::Context;
 use crate::ottl::lexer::decode_hex;
 use crate::ottl::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("IsRootSpan", &[], |_, env| Ok(Value::Bool(env.view.span()?.is_root())))
-        .depending_on(Depends::Span),
+        .depending_on(Depends::Span)
+        .only_in(Context::Span),
     function("TraceID", &[parameter("target", Kind::BytesLike)], |call, env| {
         id::<16>(&bytes_like(call.value(0, env)?)?).map(Value::TraceId)
     })

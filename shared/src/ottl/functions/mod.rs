@@ -1,7 +1,8 @@
-//! The functions of conditions (the Collector's *converters*), one file a family.
+//! The functions that give a value (the Collector's *converters*), one file a family.
 //!
-//! A function is a row of a table: its parameters, what is prepared when a condition is read, and
-//! what it gives. Arguments are evaluated by the function, so that none are collected.
+//! A function is a row of a table: its parameters, what is prepared when a text is read, and what
+//! it gives. Arguments are evaluated by the function, so that none are collected. Those that
+//! change something are rows of the same kind, in [`edit`](super::edit).
 //!
 //! Source: contrib pkg/ottl/ottlfuncs and pkg/ottl/expression.go (the getters).
 
@@ -17,17 +18,22 @@ mod list;
 mod net;
 mod parse;
 mod pattern;
+mod point;
 mod text;
 mod types;
 
+use super::Context;
 use super::ast;
+use super::draft::Change;
+use super::edit;
 use super::error::{EvalError, ParseError};
 use super::node::Env;
 use super::value::Value;
 use crate::config::nearest;
 
 pub(super) use call::{Argument, Call, Lambda, LambdaBody, Prepared};
-pub(super) use types::Kind;
+pub(super) use pattern::{compile_literal, pattern};
+pub(super) use types::{Kind, int, map, text, text_like, time};
 
 /// A function as conditions know it.
 #[derive(Debug)]
@@ -37,8 +43,19 @@ pub(super) struct Function {
     pub(super) parameters: &'static [Parameter],
     /// What its result depends on.
     pub(super) depends: Depends,
+    /// The one context that has it; all do without.
+    pub(super) only: Option<Context>,
     pub(super) prepare: Prepare,
-    pub(super) evaluate: Evaluate,
+    pub(super) action: Action,
+}
+
+/// What a function does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Action {
+    /// Gives a value.
+    Evaluate(Evaluate),
+    /// Changes something: the function is an editor.
+    Edit(Edit),
 }
 
 /// A function's parameter.
@@ -55,8 +72,10 @@ pub(super) struct Parameter {
 pub(super) enum Depends {
     /// Nothing but its arguments.
     Arguments,
-    /// The span itself; for span conditions only.
+    /// The span itself.
     Span,
+    /// The metric itself.
+    Metric,
     /// The time.
     Clock,
 }
@@ -67,7 +86,16 @@ pub(super) type Prepare = fn(&[Argument]) -> Result<Prepared, (usize, String)>;
 /// Gives the result.
 pub(super) type Evaluate = for<'a> fn(&'a Call, &Env<'a, '_>) -> Result<Value<'a>, EvalError>;
 
-/// All functions.
+/// Tells what is to be changed, if anything is.
+pub(super) type Edit = for<'a> fn(&'a Call, &Env<'a, '_>) -> Result<Option<Change>, EvalError>;
+
+/// Whether there is a function of this name, an editor or not, that `context` lacks.
+pub(super) fn is_known_in(name: &str, context: Context) -> bool {
+    let mut named = all().chain(edit::all()).filter(|function| function.name == name).peekable();
+    named.peek().is_none() || named.any(|function| function.is_in(context))
+}
+
+/// All functions that give a value.
 pub(super) fn all() -> impl Iterator<Item = &'static Function> + Clone {
     [
         convert::FUNCTIONS,
@@ -81,6 +109,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Function> + Clone {
         net::FUNCTIONS,
         parse::FUNCTIONS,
         pattern::FUNCTIONS,
+        point::FUNCTIONS,
         text::FUNCTIONS,
         types::FUNCTIONS,
     ]
@@ -94,25 +123,42 @@ const fn function(
     parameters: &'static [Parameter],
     evaluate: Evaluate,
 ) -> Function {
-    let prepare: Prepare = |_| Ok(Prepared::Nothing);
-    Function { name, parameters, depends: Depends::Arguments, prepare, evaluate }
+    Function::new(name, parameters, Action::Evaluate(evaluate))
 }
 
 impl Function {
-    const fn prepared_by(self, prepare: Prepare) -> Self {
+    pub(super) const fn new(
+        name: &'static str,
+        parameters: &'static [Parameter],
+        action: Action,
+    ) -> Self {
+        let prepare: Prepare = |_| Ok(Prepared::Nothing);
+        Self { name, parameters, depends: Depends::Arguments, only: None, prepare, action }
+    }
+
+    pub(super) const fn prepared_by(self, prepare: Prepare) -> Self {
         Self { prepare, ..self }
     }
 
     const fn depending_on(self, depends: Depends) -> Self {
         Self { depends, ..self }
     }
+
+    pub(super) const fn only_in(self, context: Context) -> Self {
+        Self { only: Some(context), ..self }
+    }
+
+    /// Whether `context` has it.
+    pub(super) fn is_in(&self, context: Context) -> bool {
+        self.only.is_none_or(|only| only == context)
+    }
 }
 
-const fn parameter(name: &'static str, kind: Kind) -> Parameter {
+pub(super) const fn parameter(name: &'static str, kind: Kind) -> Parameter {
     Parameter { name, kind, optional: false }
 }
 
-const fn optional(name: &'static str, kind: Kind) -> Parameter {
+pub(super) const fn optional(name: &'static str, kind: Kind) -> Parameter {
     Parameter { name, kind, optional: true }
 }
 

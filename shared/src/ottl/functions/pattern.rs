@@ -14,7 +14,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "IsMatch",
         &[parameter("target", Kind::TextLike), parameter("pattern", Kind::Text)],
         |call, env| {
-            let pattern = pattern(call, env)?;
+            let pattern = pattern(call, 1, env)?;
             let matches = match call.text_like(0, env)? {
                 Some(text) => pattern.is_match(text.as_bytes()),
                 None => false,
@@ -22,12 +22,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(Value::Bool(matches))
         },
     )
-    .prepared_by(compile_literal),
+    .prepared_by(|arguments| compile_literal(arguments, 1)),
     function(
         "ExtractPatterns",
         &[parameter("target", Kind::Text), parameter("pattern", Kind::Text)],
         |call, env| {
-            let pattern = pattern(call, env)?;
+            let pattern = pattern(call, 1, env)?;
             if pattern.capture_names().flatten().next().is_none() {
                 return Err(EvalError::fixed("the pattern has no named group"));
             }
@@ -43,29 +43,36 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(Value::Map(Map::Entries(groups)))
         },
     )
-    .prepared_by(compile_literal),
+    .prepared_by(|arguments| compile_literal(arguments, 1)),
 ];
 
 /// A pattern that is known is compiled now; a wrong one is an error only if it is a literal, since
 /// others fail on every record in the Collector.
-fn compile_literal(arguments: &[Argument]) -> Result<Prepared, (usize, String)> {
-    let Some((Value::Text(pattern), literal)) = arguments.get(1).and_then(Argument::constant)
+pub(in crate::ottl) fn compile_literal(
+    arguments: &[Argument],
+    index: usize,
+) -> Result<Prepared, (usize, String)> {
+    let Some((Value::Text(pattern), literal)) = arguments.get(index).and_then(Argument::constant)
     else {
         return Ok(Prepared::Nothing);
     };
     match compile(&pattern.to_str()) {
         Ok(pattern) => Ok(Prepared::Pattern(pattern)),
-        Err(problem) if literal => Err((1, problem)),
+        Err(problem) if literal => Err((index, problem)),
         Err(_) => Ok(Prepared::Nothing),
     }
 }
 
 /// A pattern that depends on the record is compiled each time, which is slow.
-fn pattern<'a>(call: &'a Call, env: &Env<'a, '_>) -> Result<Cow<'a, Regex>, EvalError> {
+pub(in crate::ottl) fn pattern<'a>(
+    call: &'a Call,
+    index: usize,
+    env: &Env<'a, '_>,
+) -> Result<Cow<'a, Regex>, EvalError> {
     match &call.prepared {
         Prepared::Pattern(pattern) => Ok(Cow::Borrowed(pattern)),
         _ => {
-            let pattern = call.text(1, env)?;
+            let pattern = call.text(index, env)?;
             compile(&pattern.to_str()).map(Cow::Owned).map_err(EvalError::detailed)
         }
     }

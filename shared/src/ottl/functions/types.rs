@@ -31,6 +31,12 @@ pub(in crate::ottl) enum Kind {
     LiteralText,
     /// `true` or `false` written out.
     LiteralBool,
+    /// An integer written out.
+    LiteralInt,
+    /// A path that can be set.
+    Target,
+    /// The name of a function that takes a string.
+    Function,
     /// A list written out, of arguments of one kind.
     Many(&'static Kind),
     /// A lambda with so many parameters.
@@ -40,7 +46,7 @@ pub(in crate::ottl) enum Kind {
 impl Kind {
     /// Whether only literals are taken.
     pub(in crate::ottl) const fn is_literal(self) -> bool {
-        matches!(self, Kind::LiteralText | Kind::LiteralBool)
+        matches!(self, Kind::LiteralText | Kind::LiteralBool | Kind::LiteralInt)
     }
 
     /// What an argument must be.
@@ -48,6 +54,7 @@ impl Kind {
         match self {
             Kind::LiteralText => "a string in quotes",
             Kind::LiteralBool => "true or false",
+            Kind::LiteralInt => "an integer",
             _ => "a value",
         }
     }
@@ -56,10 +63,10 @@ impl Kind {
     pub(in crate::ottl) fn check(self, value: &Value<'static>) -> Result<(), EvalError> {
         let value = value.reborrow();
         match self {
-            Kind::Any | Kind::Many(_) | Kind::Lambda(_) => Ok(()),
+            Kind::Any | Kind::Many(_) | Kind::Lambda(_) | Kind::Target | Kind::Function => Ok(()),
             Kind::Text | Kind::LiteralText => text(value).map(|_| ()),
             Kind::TextLike => text_like(value).map(|_| ()),
-            Kind::Int => int(&value).map(|_| ()),
+            Kind::Int | Kind::LiteralInt => int(&value).map(|_| ()),
             Kind::IntLike => int_like(&value).map(|_| ()),
             Kind::Double => double(&value).map(|_| ()),
             Kind::DoubleLike => double_like(&value).map(|_| ()),
@@ -74,7 +81,7 @@ impl Kind {
     }
 }
 
-pub(super) fn text(value: Value<'_>) -> Result<Text<'_>, EvalError> {
+pub(in crate::ottl) fn text(value: Value<'_>) -> Result<Text<'_>, EvalError> {
     match value {
         Value::Text(text) => Ok(text),
         other => Err(EvalError::wrong_type("a string", other.type_name())),
@@ -82,7 +89,7 @@ pub(super) fn text(value: Value<'_>) -> Result<Text<'_>, EvalError> {
 }
 
 /// Anything as a string: bytes in hex, the rest but nil as JSON.
-pub(super) fn text_like(value: Value<'_>) -> Result<Option<Text<'_>>, EvalError> {
+pub(in crate::ottl) fn text_like(value: Value<'_>) -> Result<Option<Text<'_>>, EvalError> {
     Ok(Some(match value {
         Value::Nil => return Ok(None),
         Value::Text(text) => text,
@@ -102,7 +109,7 @@ pub(super) fn hex(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
 }
 
-pub(super) fn int(value: &Value<'_>) -> Result<i64, EvalError> {
+pub(in crate::ottl) fn int(value: &Value<'_>) -> Result<i64, EvalError> {
     match value {
         Value::Int(number) => Ok(*number),
         other => Err(EvalError::wrong_type("an integer", other.type_name())),
@@ -204,7 +211,7 @@ pub(super) fn bytes_like(value: Value<'_>) -> Result<Cow<'_, [u8]>, EvalError> {
     }
 }
 
-pub(super) fn map(value: Value<'_>) -> Result<Map<'_>, EvalError> {
+pub(in crate::ottl) fn map(value: Value<'_>) -> Result<Map<'_>, EvalError> {
     match value {
         Value::Map(map) => Ok(map),
         other => Err(EvalError::wrong_type("a map", other.type_name())),
@@ -218,7 +225,7 @@ pub(super) fn list(value: Value<'_>) -> Result<List<'_>, EvalError> {
     }
 }
 
-pub(super) fn time(value: &Value<'_>) -> Result<Time, EvalError> {
+pub(in crate::ottl) fn time(value: &Value<'_>) -> Result<Time, EvalError> {
     match value {
         Value::Time(time) => Ok(*time),
         other => Err(EvalError::wrong_type("a time", other.type_name())),
@@ -258,7 +265,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 impl Call {
-    pub(super) fn text<'a>(
+    pub(in crate::ottl) fn text<'a>(
         &'a self,
         index: usize,
         env: &Env<'a, '_>,
@@ -266,7 +273,7 @@ impl Call {
         text(self.value(index, env)?)
     }
 
-    pub(super) fn text_like<'a>(
+    pub(in crate::ottl) fn text_like<'a>(
         &'a self,
         index: usize,
         env: &Env<'a, '_>,
@@ -274,15 +281,23 @@ impl Call {
         text_like(self.value(index, env)?)
     }
 
-    pub(super) fn int<'a>(&'a self, index: usize, env: &Env<'a, '_>) -> Result<i64, EvalError> {
+    pub(in crate::ottl) fn int<'a>(
+        &'a self,
+        index: usize,
+        env: &Env<'a, '_>,
+    ) -> Result<i64, EvalError> {
         int(&self.value(index, env)?)
     }
 
-    pub(super) fn map<'a>(&'a self, index: usize, env: &Env<'a, '_>) -> Result<Map<'a>, EvalError> {
+    pub(in crate::ottl) fn map<'a>(
+        &'a self,
+        index: usize,
+        env: &Env<'a, '_>,
+    ) -> Result<Map<'a>, EvalError> {
         map(self.value(index, env)?)
     }
 
-    pub(super) fn list<'a>(
+    pub(in crate::ottl) fn list<'a>(
         &'a self,
         index: usize,
         env: &Env<'a, '_>,

@@ -52,7 +52,7 @@ impl Parser {
                  path in lower case"
             ))),
             (false, true) => Err(self.error_here(format!(
-                "functions in conditions start with a capital letter, \"{word}\" does not"
+                "functions that give a value start with a capital letter, \"{word}\" does not"
             ))),
             (false, false) => Ok(ValueKind::Path(self.path()?)),
         }
@@ -133,7 +133,57 @@ impl Parser {
             self.advance();
             self.advance();
         }
+        if let Some(value) = self.function_name() {
+            return Ok(Argument { name, value });
+        }
         Ok(Argument { name, value: self.value()? })
+    }
+
+    /// A function that an editor is to call, by its name alone; one all in capitals is first taken
+    /// for an enum.
+    fn function_name(&mut self) -> Option<Value> {
+        let start = self.token().start;
+        let is_last = matches!(self.peek_second(), Some(TokenKind::Sign("," | ")")));
+        let name = match self.peek() {
+            TokenKind::Word(word)
+                if is_last
+                    && word.starts_with(|first: char| first.is_ascii_uppercase())
+                    && word.contains(|c: char| c.is_ascii_lowercase()) =>
+            {
+                word.clone()
+            }
+            _ => return None,
+        };
+        self.advance();
+        Some(Value { place: self.since(start), kind: ValueKind::Function(name) })
+    }
+
+    /// The call that a statement is.
+    pub(super) fn editor(&mut self) -> Result<Call, ParseError> {
+        let is_called = self.peek_second() == Some(&TokenKind::Sign("("));
+        match self.peek() {
+            TokenKind::Word(word) if is_called && is_segment(word) => {}
+            TokenKind::Word(word) if is_called => {
+                return Err(self.error_here(format!(
+                    "a statement begins with an editor such as set; \"{word}\" only gives a value"
+                )));
+            }
+            found => {
+                return Err(self.error_here(format!(
+                    "expected an editor, as in set(…), found {}",
+                    found.describe()
+                )));
+            }
+        }
+        let call = self.nested(Self::call)?;
+        match call.keys.is_empty() {
+            true => Ok(call),
+            false => Err(ParseError::new(
+                call.place.offset,
+                call.place.length,
+                "an editor gives nothing that could have keys",
+            )),
+        }
     }
 
     fn value(&mut self) -> Result<Value, ParseError> {

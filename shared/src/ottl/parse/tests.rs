@@ -78,7 +78,7 @@ fn errors_say_where_and_what() {
     check_error(
         "isMatch(a)",
         0,
-        "functions in conditions start with a capital letter, \"isMatch\" does not",
+        "functions that give a value start with a capital letter, \"isMatch\" does not",
     );
     check_error(
         "IsMatch == 1",

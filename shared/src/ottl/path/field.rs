@@ -2,6 +2,8 @@
 //!
 //! Source: contrib `pkg/ottl/contexts/internal/ctx{span,spanevent,scope,resource}`.
 
+use super::log::LogField;
+use super::metric::{MetricField, PointField};
 use crate::ottl::error::EvalError;
 use crate::ottl::scope::View;
 use crate::ottl::time::Time;
@@ -15,7 +17,11 @@ pub(in crate::ottl) enum Field {
     Scope(ScopeField),
     Span(SpanField),
     SpanEvent(EventField),
-    /// The Collector's scratch map; conditions find it empty.
+    Metric(MetricField),
+    Point(PointField),
+    Log(LogField),
+    /// A scratch map that the statements of one group share for one record; conditions find it
+    /// empty.
     Cache,
 }
 
@@ -143,7 +149,8 @@ pub(in crate::ottl) const SPAN_ENUMS: [(&str, i64); 9] = [
 ];
 
 /// What each kind is called by `kind.string`.
-const KINDS: [&str; 6] = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
+pub(super) const KINDS: [&str; 6] =
+    ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
 
 impl Field {
     /// Whether keys may follow.
@@ -154,8 +161,17 @@ impl Field {
                 | Field::Scope(ScopeField::Attributes)
                 | Field::Span(SpanField::Attributes | SpanField::TraceState)
                 | Field::SpanEvent(EventField::Attributes)
+                | Field::Metric(MetricField::Metadata)
+                | Field::Point(PointField::Attributes)
+                | Field::Log(LogField::Attributes | LogField::Body)
                 | Field::Cache
         )
+    }
+
+    /// Whether what the keys look into may be a list, or no map at all.
+    #[inline]
+    pub(in crate::ottl) const fn is_any_value(self) -> bool {
+        matches!(self, Field::Log(LogField::Body))
     }
 
     /// Reads the field.
@@ -165,8 +181,11 @@ impl Field {
             Field::Span(field) => Ok(field.read(view.span()?)),
             Field::Resource(field) => Ok(field.read(view)),
             Field::Scope(field) => field.read(view),
-            Field::SpanEvent(field) => field.read(view.event()?),
-            Field::Cache => Ok(Value::Map(Map::EMPTY)),
+            Field::SpanEvent(field) => field.read(view),
+            Field::Metric(field) => Ok(field.read(view.metric()?)),
+            Field::Point(field) => field.read(view),
+            Field::Log(field) => field.read(view.log()?),
+            Field::Cache => Ok(Value::Map(Map::Fields { message: view.cache, number: 1 })),
         }
     }
 
@@ -258,17 +277,21 @@ impl SpanField {
 }
 
 impl EventField {
-    fn read(self, event: &[u8]) -> Result<Value<'_>, EvalError> {
+    fn read<'a>(self, view: &View<'a>) -> Result<Value<'a>, EvalError> {
+        let event = view.inner()?;
         Ok(match self {
             EventField::TimeUnixNano => Value::Int(last_fixed64(event, 1).cast_signed()),
             EventField::Time => Value::Time(Time::from_timestamp(last_fixed64(event, 1))),
             EventField::Name => Value::text(last_bytes(event, 2)),
             EventField::Attributes => Value::Map(Map::Fields { message: event, number: 3 }),
             EventField::DroppedAttributesCount => Value::Int(count(event, 4)),
-            // The Collector evaluates events without telling the condition which it is.
-            EventField::EventIndex => {
-                return Err(EvalError::fixed("\"event_index\" is not set in this condition"));
-            }
+            // The Collector evaluates conditions without telling them which event it is.
+            EventField::EventIndex => match view.index {
+                Some(index) => Value::Int(index),
+                None => {
+                    return Err(EvalError::fixed("\"event_index\" is not set in this condition"));
+                }
+            },
         })
     }
 }
@@ -278,23 +301,23 @@ fn kind_of(span: &Span<'_>, names: [&'static str; 6], unknown: &'static str) -> 
 }
 
 /// An id of another length cannot come from a decoder of the Collector; it reads as zeros.
-fn id<const N: usize>(bytes: &[u8]) -> [u8; N] {
+pub(super) fn id<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().unwrap_or([0; N])
 }
 
 /// Enums are 32 bits wide, and signed.
 #[allow(clippy::cast_possible_truncation, reason = "as protobuf has it")]
-fn enumeration(varint: u64) -> i64 {
+pub(super) fn enumeration(varint: u64) -> i64 {
     i64::from((varint as u32).cast_signed())
 }
 
 /// A count of 32 bits.
 #[allow(clippy::cast_possible_truncation, reason = "as protobuf has it")]
-fn count(message: &[u8], number: u32) -> i64 {
+pub(super) fn count(message: &[u8], number: u32) -> i64 {
     i64::from(last_varint(message, number) as u32)
 }
 
-fn last_varint(message: &[u8], number: u32) -> u64 {
+pub(super) fn last_varint(message: &[u8], number: u32) -> u64 {
     let values = fields(message, number).filter_map(|value| match value {
         field::Value::Varint(value) => Some(value),
         _ => None,
@@ -302,7 +325,7 @@ fn last_varint(message: &[u8], number: u32) -> u64 {
     values.last().unwrap_or_default()
 }
 
-fn last_fixed64(message: &[u8], number: u32) -> u64 {
+pub(super) fn last_fixed64(message: &[u8], number: u32) -> u64 {
     let values = fields(message, number).filter_map(|value| match value {
         field::Value::Fixed64(value) => Some(value),
         _ => None,
@@ -310,10 +333,17 @@ fn last_fixed64(message: &[u8], number: u32) -> u64 {
     values.last().unwrap_or_default()
 }
 
-fn last_bytes(message: &[u8], number: u32) -> &[u8] {
+pub(super) fn last_bytes(message: &[u8], number: u32) -> &[u8] {
     fields(message, number).filter_map(field::Value::bytes).last().unwrap_or_default()
 }
 
-fn fields(message: &[u8], number: u32) -> impl Iterator<Item = field::Value<'_>> {
+pub(super) fn fields(message: &[u8], number: u32) -> impl Iterator<Item = field::Value<'_>> {
     Fields::new(message).filter(move |field| field.number == number).map(|field| field.value)
+}
+
+/// A `sint32`.
+#[allow(clippy::cast_possible_truncation, reason = "a sint32 has 32 bits; more are ignored")]
+pub(super) fn zigzag(varint: u64) -> i64 {
+    let bits = varint as u32;
+    i64::from((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
 }

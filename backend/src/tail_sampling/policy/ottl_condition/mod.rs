@@ -13,9 +13,7 @@ mod probe;
 use shared::clock;
 use shared::config::{self, Node, Path, Problems};
 use shared::config_struct;
-use shared::ottl::{
-    Condition, Context, EventScope, FindAttribute, ParseError, Scope, SpanScope, View,
-};
+use shared::ottl::{Condition, Context, EventScope, FindAttribute, Scope, SpanScope, View};
 use shared::telemetry::thin::Thin;
 use shared::wire::AnyValue;
 use tracing::warn;
@@ -91,7 +89,7 @@ impl PolicyConfig for OttlConditionConfig {
             for (index, text) in texts.iter().enumerate() {
                 match Condition::parse(text, context) {
                     Ok(condition) => validate(&condition, &at.index(index), problems),
-                    Err(error) => problems.report(&at.index(index), located(&error, text)),
+                    Err(error) => problems.report(&at.index(index), error.located(text)),
                 }
             }
         }
@@ -137,18 +135,6 @@ fn validate(condition: &Condition, at: &Path<'_>, problems: &mut Problems) {
             ),
         ),
         None => {}
-    }
-}
-
-/// What is wrong with a condition, and where in its text.
-pub(super) fn located(error: &ParseError, text: &str) -> String {
-    /// Characters shown of a text.
-    const SHOWN: usize = 40;
-    let rest = text.get(error.offset..).unwrap_or_default();
-    match rest.char_indices().nth(SHOWN) {
-        None if rest.is_empty() => format!("{error}, at the end of `{text}`"),
-        None => format!("{error}, at `{rest}`"),
-        Some((end, _)) => format!("{error}, at `{}…`", rest.get(..end).unwrap_or_default()),
     }
 }
 

@@ -8,7 +8,6 @@ use shared::wire::AnyValue;
 use shared::{config_enum, config_struct};
 
 use super::super::field::{Field, FieldName};
-use super::super::ottl_condition::located;
 use super::super::{Ballot, Builder, Case, Decision, Marks, Policy, Rule, Sight, Vote};
 use super::test::{Operator, Test};
 use super::value::{Datatype, Value};
@@ -108,7 +107,7 @@ impl ConditionConfig {
             }
             return match ottl::Condition::parse(&self.ottl, ottl::Context::Span) {
                 Ok(condition) => Ok(Subject::Ottl(Box::new(condition))),
-                Err(error) => Err(("ottl", located(&error, &self.ottl))),
+                Err(error) => Err(("ottl", error.located(&self.ottl))),
             };
         }
         if self.operator == Some(Operator::HasRootSpan) {
