@@ -14,9 +14,11 @@ use shared::otlp::{self, OtlpGrpcConfig, OtlpHttpConfig, OtlpReceiverConfig};
 use shared::processor::attributes::AttributesConfig;
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::delta_to_cumulative::{self, DeltaToCumulativeConfig};
+use shared::processor::filter::{self, FilterConfig};
 use shared::processor::items;
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
 use shared::processor::resource::ResourceConfig;
+use shared::processor::transform::{self, TransformConfig};
 use shared::queue;
 use shared::service::{self, Kind, Registry};
 use shared::telemetry::metrics::Descriptor;
@@ -35,6 +37,8 @@ pub(crate) fn registry() -> Registry {
         .processor::<AttributesConfig>()
         .processor::<ResourceConfig>()
         .processor::<DeltaToCumulativeConfig>()
+        .processor::<FilterConfig>()
+        .processor::<TransformConfig>()
         .exporter::<LoadBalancingConfig>()
         .exporter::<DebugConfig>()
         .exporter::<FileConfig>()
@@ -59,6 +63,8 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         memory_limiter::DESCRIPTORS,
         items::DESCRIPTORS,
         delta_to_cumulative::DESCRIPTORS,
+        filter::DESCRIPTORS,
+        transform::DESCRIPTORS,
         queue::DESCRIPTORS,
         service::DESCRIPTORS,
         file::DESCRIPTORS,
