@@ -20,7 +20,6 @@ use super::client::{self, Client};
 use super::config::{Message, RemoteWriteConfig};
 use super::feed::{Feed, Logged, Queued};
 use super::metrics::{Dropped, RemoteWriteMetrics};
-use super::request::Share;
 use super::row::{Delivery, Inbox};
 use super::ticket::{Account, Keeper, Taken, Ticket, Waiter};
 use super::translate::Settings;
@@ -98,6 +97,7 @@ impl RemoteWriteExporter {
         let delivery = Arc::new(Delivery {
             exporter: exporter.clone(),
             client: Client::new(config, &ctx.commons, metrics.clone())?,
+            in_flight: account.counts.flight.in_flight.clone(),
             message: config.protobuf_message,
             max_bytes: config.max_batch_size(),
             retry,
@@ -187,17 +187,15 @@ impl Queue {
         match self.channel.try_send(queued) {
             Ok(()) => Ok(()),
             Err(error) => {
-                drop(error.into_inner().share.into_ticket());
+                error.into_inner().withdraw();
                 refuse(batch, STOPPING)
             }
         }
     }
 
     fn queued(&self, account: &Arc<Account>, batch: Batch, room: OwnedSemaphorePermit) -> Queued {
-        let (items, size) = (batch.items(), batch.bytes().len());
         let taken = Some(Taken::new(&self.size));
-        let ticket = Ticket::new(account, Keeper::Queue, size, Some(room), taken);
-        Queued { batch, share: Share::whole(ticket, items) }
+        Queued::new(batch, Ticket::new(account, Keeper::Queue, Some(room), taken))
     }
 }
 
@@ -211,11 +209,9 @@ async fn deliver(
         return Err(Rejected::refused(batch, STOPPING));
     };
     let (answer, outcome) = oneshot::channel();
-    let (items, size) = (batch.items(), batch.bytes().len());
     let waiter = Waiter { batch: batch.clone(), answer, failure: None };
     let keeper = Keeper::Sender(Mutex::new(Some(waiter)));
-    let ticket = Ticket::new(account, keeper, size, None, None);
-    place.send(Queued { batch, share: Share::whole(ticket, items) });
+    place.send(Queued::new(batch, Ticket::new(account, keeper, None, None)));
     outcome.await.expect("a ticket answers when it is dropped")
 }
 

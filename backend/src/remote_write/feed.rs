@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shared::metadata::Metadata;
+use shared::telemetry::memory::Held;
 use shared::telemetry::thin::Thin;
 use shared::{Batch, Signal, clock};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -36,8 +37,22 @@ pub(super) struct Feed {
 
 /// A batch that waits to be translated.
 pub(super) struct Queued {
-    pub(super) batch: Batch,
-    pub(super) share: Share,
+    batch: Batch,
+    share: Share,
+    _held: Held,
+}
+
+impl Queued {
+    pub(super) fn new(batch: Batch, ticket: Ticket) -> Self {
+        let share = Share::whole(ticket, batch.items());
+        let held = Held::new(batch.bytes().len());
+        Self { batch, share, _held: held }
+    }
+
+    /// Gives up its place; nothing of it is counted.
+    pub(super) fn withdraw(self) {
+        drop(self.share.into_ticket());
+    }
 }
 
 impl Feed {
@@ -77,26 +92,24 @@ impl Feed {
             // What was written had been checked, and its checksum is right.
             let Ok(batch) = Batch::parse(Signal::Metrics, Bytes::from(request)) else {
                 error!(exporter = self.exporter, "the write-ahead log holds what is no request");
+                log.log.note_corruption();
                 position.done();
                 continue;
             };
-            let (items, size) = (batch.items(), batch.bytes().len());
-            let keeper = Keeper::Log(position);
-            let ticket = Ticket::new(&log.account, keeper, size, Some(room), None);
-            self.put(Queued { batch, share: Share::whole(ticket, items) }).await;
+            let ticket = Ticket::new(&log.account, Keeper::Log(position), Some(room), None);
+            self.put(Queued::new(batch, ticket)).await;
         }
     }
 
-    async fn put(&self, Queued { batch, share }: Queued) {
+    async fn put(&self, Queued { batch, share, _held }: Queued) {
         let translation = self.settings.translate(batch.bytes());
         let ticket = share.into_ticket();
         self.metrics.translated_time_series.increment(translation.series as u64);
         self.note_dropped(&ticket, &translation);
         let metadata = batch.metadata().cloned();
-        drop(batch);
         // All parts are made at once, so that none is forgotten if this ends while it waits.
         let parts = self.parts(&ticket, metadata.as_ref(), translation);
-        drop(ticket);
+        drop((batch, ticket, _held));
         for (part, row) in parts.into_iter().zip(&self.rows) {
             if !part.is_empty() {
                 row.put(part).await;

@@ -112,6 +112,8 @@ fn push(buckets: &mut Buckets, last: &mut i64, count: i64) {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
     use shared::wire::Writer;
 
     use super::*;
@@ -171,6 +173,27 @@ mod tests {
     fn bucket_numbers_beyond_all_values_are_refused() {
         assert_eq!(exponential(8, i32::MAX, &[1]), Err(Reason::Invalid));
         check(i32::MAX, i32::MAX, &[1], &[(1, 1)], &[1]);
+    }
+
+    #[test]
+    fn no_value_is_lost_by_scaling_down() {
+        let mut rng = StdRng::seed_from_u64(5);
+        for _ in 0..500 {
+            let scale = rng.random_range(-4..=20);
+            let offset = rng.random_range(-2000..2000);
+            let counts: Vec<u64> = (0..rng.random_range(0..200))
+                .map(|_| rng.random_range(0..4_u64).saturating_sub(2))
+                .collect();
+            let buckets = exponential(scale, offset, &counts).unwrap().positive;
+            let lengths: u32 = buckets.spans.iter().map(|(_, length)| length).sum();
+            assert_eq!(lengths as usize, buckets.deltas.len());
+            let absolute = buckets.deltas.iter().scan(0, |count, delta| {
+                *count += delta;
+                Some(*count)
+            });
+            let sum: i64 = absolute.inspect(|count| assert!(*count >= 0)).sum();
+            assert_eq!(sum.cast_unsigned(), counts.iter().sum::<u64>());
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Part {
         points: Vec<Point>,
         families: Vec<Arc<Family>>,
     ) -> Self {
-        let held = memory::Held::new(points.iter().map(|point| point.size_bytes).sum());
+        let held = memory::Held::new(size_bytes(&points, &families));
         Self {
             ticket: Arc::clone(ticket),
             metadata,
@@ -80,8 +80,9 @@ impl Part {
         self.points.is_empty() && self.families.is_empty()
     }
 
+    /// What it takes in requests, at most.
     pub(super) fn size_bytes(&self) -> usize {
-        self.points.iter().map(|point| point.size_bytes).sum()
+        size_bytes(&self.points, &self.families)
     }
 
     /// The same, with its room in a row.
@@ -89,6 +90,11 @@ impl Part {
         self.room.push(room);
         self
     }
+}
+
+fn size_bytes<'a>(points: impl IntoIterator<Item = &'a Point>, families: &[Arc<Family>]) -> usize {
+    let points: usize = points.into_iter().map(|point| point.size_bytes).sum();
+    points + families.iter().map(|family| family.size_bytes()).sum::<usize>()
 }
 
 impl Drop for Part {
@@ -176,7 +182,15 @@ impl Backlog {
             if !alike(part.metadata.as_ref(), metadata.as_ref()) {
                 break;
             }
-            part.families.drain(..).for_each(|family| encoder.family(&family));
+            while let Some(family) = part.families.pop() {
+                let family_size = family.size_bytes();
+                if size > 0 && size + family_size > max_bytes {
+                    part.families.push(family);
+                    break;
+                }
+                encoder.family(&family);
+                size += family_size;
+            }
             let mut items = 0;
             while let Some(point) = part.points.front() {
                 if size > 0 && size + point.size_bytes > max_bytes {

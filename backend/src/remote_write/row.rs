@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use metrics::Gauge;
 use shared::clock;
 use shared::queue::{RetryConfig, Schedule, Verdict};
 use shared::telemetry::thin::Thin;
@@ -17,6 +18,7 @@ use super::client::{Client, Outcome};
 use super::config::Message;
 use super::reason::Reason;
 use super::request::{Backlog, Finality, Outgoing, Part, Share};
+use super::ticket::Taken;
 
 /// How many batches may wait in a row; they are bounded by their bytes before that.
 const MAX_PARTS: usize = 1024;
@@ -25,6 +27,7 @@ const MAX_PARTS: usize = 1024;
 pub(super) struct Delivery {
     pub(super) exporter: String,
     pub(super) client: Client,
+    pub(super) in_flight: Gauge,
     pub(super) message: Message,
     pub(super) max_bytes: usize,
     pub(super) retry: RetryConfig,
@@ -92,6 +95,7 @@ impl Delivery {
     async fn deliver(&self, outgoing: Outgoing) {
         let Outgoing { body, metadata, content, shares } = outgoing;
         let metadata = metadata.as_deref();
+        let _in_flight = Taken::new(&self.in_flight);
         let mut schedule = Schedule::new(&self.retry, clock::now());
         loop {
             match self.client.send(metadata, body.clone(), content).await {

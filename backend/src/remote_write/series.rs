@@ -55,6 +55,13 @@ pub(super) struct Family {
     pub(super) unit: String,
 }
 
+impl Family {
+    /// What it takes in a request by itself, at most.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.name.len() + self.help.len() + self.unit.len() + 32
+    }
+}
+
 /// One sample of one series.
 #[derive(Debug, Clone)]
 pub(super) struct Series {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use metrics::Gauge;
 use shared::queue::Counts;
 use shared::service::Losses;
-use shared::telemetry::memory::Held;
 use shared::{Batch, Rejected};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -30,7 +29,6 @@ pub(super) struct Ticket {
     keeper: Keeper,
     /// Whether it stays in the log.
     is_kept: AtomicBool,
-    _held: Held,
     _room: Option<OwnedSemaphorePermit>,
     _size: Option<Taken>,
 }
@@ -52,7 +50,7 @@ pub(super) struct Waiter {
     pub(super) failure: Option<(Finality, String)>,
 }
 
-/// One place in a gauge of those that are taken.
+/// One place of those that a gauge counts.
 pub(super) struct Taken(Gauge);
 
 impl Taken {
@@ -69,20 +67,17 @@ impl Drop for Taken {
 }
 
 impl Ticket {
-    /// For a batch of so many bytes, with its room in the queue.
+    /// For a batch with its room in the queue.
     pub(super) fn new(
         account: &Arc<Account>,
         keeper: Keeper,
-        size_bytes: usize,
         room: Option<OwnedSemaphorePermit>,
         size: Option<Taken>,
     ) -> Self {
-        account.counts.flight.in_flight.increment(1.0);
         Self {
             account: Arc::clone(account),
             keeper,
             is_kept: AtomicBool::new(false),
-            _held: Held::new(size_bytes),
             _room: room,
             _size: size,
         }
@@ -135,7 +130,6 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.account.counts.flight.in_flight.decrement(1.0);
         match &mut self.keeper {
             Keeper::Queue => {}
             Keeper::Sender(waiter) => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use axum::http::{HeaderName, HeaderValue, Uri};
+use shared::metadata::Wanted;
 use shared::{Consumer, RejectedKind, clock};
 
 use super::receiver::{Answer, Receiver};
@@ -254,6 +256,40 @@ async fn a_shutdown_sends_what_waits_and_counts_what_it_cannot() {
     assert_eq!(losses.total(), 100);
     let rejected = exporter.consume(sample(0..1, 21)).await.unwrap_err();
     assert_eq!(rejected.kind, RejectedKind::Refused);
+}
+
+/// As if this sender had sent it.
+fn of_tenant(batch: Batch, tenant: &'static str) -> Batch {
+    let mut wanted = Wanted::default();
+    wanted.header("x-tenant");
+    let headers = [(HeaderName::from_static("x-tenant"), HeaderValue::from_static(tenant))];
+    let metadata = wanted.of(&Uri::default(), &headers.into_iter().collect(), &Vec::new());
+    batch.with_metadata(metadata)
+}
+
+#[tokio::test]
+async fn headers_of_senders_go_on_and_keep_requests_apart() {
+    let receiver = Receiver::start(|number, samples| match number {
+        0 => Answer::status(503).header("retry-after", 1),
+        _ => Answer::written(samples),
+    })
+    .await;
+    let mut config = quick(&receiver);
+    config.include_metadata_keys = vec!["X-Tenant".to_owned()];
+    config.max_batch_request_parallelism = Some(1);
+    let (exporter, _) = start(&config);
+    for (value, tenant) in [(0, "a"), (1, "a"), (2, "b"), (3, "b")] {
+        exporter.consume(of_tenant(sample(0..1, value), tenant)).await.unwrap();
+    }
+    receiver.took(4).await;
+    let requests = receiver.requests();
+    let got: Vec<_> = requests
+        .iter()
+        .filter(|request| request.taken)
+        .map(|request| (request.headers["x-tenant"].to_str().unwrap(), request.samples.len()))
+        .collect();
+    // The first was sent alone; what waited behind it leaves by tenant.
+    assert!(got == [("a", 1), ("a", 1), ("b", 2)] || got == [("a", 2), ("b", 2)], "{got:?}");
 }
 
 #[tokio::test]

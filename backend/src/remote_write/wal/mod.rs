@@ -257,6 +257,11 @@ impl Log {
         Ok(())
     }
 
+    /// Counts a batch that was read and is none.
+    pub(super) fn note_corruption(&self) {
+        self.metrics.corruptions.increment(1);
+    }
+
     /// Sets the gauge of what the receiver has not taken.
     pub(super) fn record_lag(&self) {
         let next = self.lock().next;
@@ -334,7 +339,8 @@ fn note(directory: &FilePath, needed: u64) -> io::Result<()> {
     let mut file = File::create(&new)?;
     writeln!(file, "{needed}")?;
     file.sync_data()?;
-    fs::rename(new, directory.join(ACKNOWLEDGED))
+    fs::rename(new, directory.join(ACKNOWLEDGED))?;
+    segment::sync_directory(directory)
 }
 
 fn millis_since(begun: std::time::Instant) -> f64 {

@@ -36,6 +36,11 @@ pub(super) fn record(number: u64, content: &[u8]) -> Option<Vec<u8>> {
     Some(record)
 }
 
+/// Makes sure that the files of a directory are found again after the machine fails.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// What stands at a place in a file.
 enum Found {
     Record(Vec<u8>),
@@ -62,6 +67,7 @@ impl Segment {
     pub(super) fn create(directory: &Path, first: u64) -> io::Result<Self> {
         let path = directory.join(format!("{first:020}.wal"));
         fs::write(&path, MARK)?;
+        sync_directory(directory)?;
         Ok(Self { first, path, size_bytes: MARK.len() as u64 })
     }
 
