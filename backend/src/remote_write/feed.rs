@@ -39,14 +39,14 @@ pub(super) struct Feed {
 pub(super) struct Queued {
     batch: Batch,
     share: Share,
-    _held: Held,
+    held: Held,
 }
 
 impl Queued {
     pub(super) fn new(batch: Batch, ticket: Ticket) -> Self {
         let share = Share::whole(ticket, batch.items());
         let held = Held::new(batch.bytes().len());
-        Self { batch, share, _held: held }
+        Self { batch, share, held }
     }
 
     /// Gives up its place; nothing of it is counted.
@@ -101,7 +101,7 @@ impl Feed {
         }
     }
 
-    async fn put(&self, Queued { batch, share, _held }: Queued) {
+    async fn put(&self, Queued { batch, share, held }: Queued) {
         let translation = self.settings.translate(batch.bytes());
         let ticket = share.into_ticket();
         self.metrics.translated_time_series.increment(translation.series as u64);
@@ -109,7 +109,7 @@ impl Feed {
         let metadata = batch.metadata().cloned();
         // All parts are made at once, so that none is forgotten if this ends while it waits.
         let parts = self.parts(&ticket, metadata.as_ref(), translation);
-        drop((batch, ticket, _held));
+        drop((batch, ticket, held));
         for (part, row) in parts.into_iter().zip(&self.rows) {
             if !part.is_empty() {
                 row.put(part).await;

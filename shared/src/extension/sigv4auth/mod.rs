@@ -1,6 +1,6 @@
 //! `sigv4auth`: signs requests over HTTP for AWS, such as those to Amazon Managed Prometheus.
 //!
-//! Pure: [`signature`] and the reading in [`credentials`]. [`fetch`] asks services.
+//! Pure: `signature` and the reading in `credentials`. `fetch` asks services.
 //!
 //! Source: contrib extension/sigv4authextension.
 
