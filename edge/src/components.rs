@@ -15,9 +15,12 @@ use shared::processor::attributes::AttributesConfig;
 use shared::processor::batch::{self, BatchConfig};
 use shared::processor::delta_to_cumulative::{self, DeltaToCumulativeConfig};
 use shared::processor::filter::{self, FilterConfig};
+use shared::processor::group_by_trace::{self, GroupByTraceConfig};
 use shared::processor::items;
 use shared::processor::memory_limiter::{self, MemoryLimiterConfig};
+use shared::processor::probabilistic_sampler::{self, ProbabilisticSamplerConfig};
 use shared::processor::resource::ResourceConfig;
+use shared::processor::resource_detection::ResourceDetectionConfig;
 use shared::processor::transform::{self, TransformConfig};
 use shared::queue;
 use shared::service::{self, Kind, Registry};
@@ -39,6 +42,9 @@ pub(crate) fn registry() -> Registry {
         .processor::<DeltaToCumulativeConfig>()
         .processor::<FilterConfig>()
         .processor::<TransformConfig>()
+        .processor::<ResourceDetectionConfig>()
+        .processor::<ProbabilisticSamplerConfig>()
+        .processor::<GroupByTraceConfig>()
         .exporter::<LoadBalancingConfig>()
         .exporter::<DebugConfig>()
         .exporter::<FileConfig>()
@@ -65,6 +71,8 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         delta_to_cumulative::DESCRIPTORS,
         filter::DESCRIPTORS,
         transform::DESCRIPTORS,
+        probabilistic_sampler::DESCRIPTORS,
+        group_by_trace::DESCRIPTORS,
         queue::DESCRIPTORS,
         service::DESCRIPTORS,
         file::DESCRIPTORS,

@@ -18,6 +18,7 @@ mod flood;
 mod intake;
 mod kubernetes;
 mod membership;
+mod processors;
 mod replaying;
 mod resolvers;
 mod routing;

@@ -10,24 +10,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use metrics::{Counter, Gauge};
+use metrics::Gauge;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::drops::Drops;
 use crate::batch::Batch;
 use crate::clock;
 use crate::config::{Path, Problems};
-use crate::consumer::{Consumer, Next, Rejected, RejectedKind};
+use crate::consumer::{Consumer, Next, Rejected};
 use crate::queue::Sizer;
 use crate::queue::batcher::{Cause, Joined, Limits};
 use crate::queue::deadline::{passed, until};
 use crate::queue::partitions::{Names, Partitions, Values};
-use crate::service::{BuildError, Context, Losses, ProcessorConfig};
+use crate::service::{BuildError, Context, ProcessorConfig};
 use crate::telemetry::memory::Held;
 use crate::telemetry::metrics::Descriptor;
-use crate::telemetry::thin::Thin;
 use crate::wire::Signal;
 use crate::{config_struct, metric_set};
 
@@ -142,7 +142,7 @@ impl BatchProcessor {
             sending: 0,
             next,
             metrics,
-            drops: Drops::new(ctx),
+            drops: Drops::new(ctx, |labels| DropMetrics::new(labels).dropped),
             stopping: stopping.clone(),
         };
         let task = Mutex::new(Some(tokio::spawn(joining.run(deadline_set))));
@@ -299,66 +299,6 @@ impl Joining {
             items += batch.items();
         }
         self.drops.at_shutdown(items);
-    }
-}
-
-/// Counts what is lost.
-struct Drops {
-    processor: String,
-    permanent: Counter,
-    retryable: Counter,
-    refused: Counter,
-    shutdown: Counter,
-    losses: Arc<Losses>,
-    logged: Thin,
-}
-
-impl Drops {
-    fn new(ctx: &Context) -> Self {
-        let processor = ctx.id.to_string();
-        let counter = |reason: &'static str| {
-            let data_type = ctx.signal.name();
-            let labels =
-                [("processor", processor.as_str()), ("data_type", data_type), ("reason", reason)];
-            DropMetrics::new(&labels).dropped
-        };
-        Self {
-            permanent: counter("permanent"),
-            retryable: counter("retryable"),
-            refused: counter("refused"),
-            shutdown: counter("shutdown"),
-            losses: Arc::clone(&ctx.losses),
-            logged: Thin::new(),
-            processor,
-        }
-    }
-
-    fn note(&self, rejected: &Rejected) {
-        let items = rejected.batch.items();
-        let counter = match rejected.kind {
-            RejectedKind::Permanent => &self.permanent,
-            RejectedKind::Retryable => &self.retryable,
-            RejectedKind::Refused => &self.refused,
-        };
-        counter.increment(items as u64);
-        self.losses.add(items);
-        if let Some(suppressed) = self.logged.pass(clock::now()) {
-            error!(processor = self.processor, dropped_items = items, error = %rejected, suppressed,
-                "sender failed, dropping data");
-        }
-    }
-
-    fn at_shutdown(&self, items: usize) {
-        if items == 0 {
-            return;
-        }
-        self.shutdown.increment(items as u64);
-        self.losses.add(items);
-        error!(
-            processor = self.processor,
-            dropped_items = items,
-            "stopped before everything was sent, dropping data"
-        );
     }
 }
 

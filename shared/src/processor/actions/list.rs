@@ -101,7 +101,7 @@ impl<'a> AttributeList<'a> {
     /// first or last does so still.
     pub(crate) fn write<'m>(
         &self,
-        pieces: impl Iterator<Item = &'m [u8]> + Clone,
+        pieces: &(impl Iterator<Item = &'m [u8]> + Clone),
         new: &mut Writer,
     ) {
         let fields = || pieces.clone().flat_map(Fields::new);
@@ -162,7 +162,7 @@ mod tests {
         list.read(9, std::iter::once(span));
         change(&mut list);
         let mut new = Writer::new();
-        list.write(std::iter::once(span), &mut new);
+        list.write(&std::iter::once(span), &mut new);
         let written = Span::read(new.as_slice());
         assert_eq!((written.trace_id, written.name), (&[7; 16][..], &b"name"[..]));
         let read: Vec<_> = written.attributes().collect();
@@ -204,11 +204,11 @@ mod tests {
         list.read(9, std::iter::once(&span[..]));
         list.insert(b"a"[..].into(), text(b"1"));
         let mut new = Writer::new();
-        list.write(std::iter::once(&span[..]), &mut new);
+        list.write(&std::iter::once(&span[..]), &mut new);
         let numbers: Vec<_> = Fields::new(new.as_slice()).map(|field| field.number).collect();
         assert_eq!(numbers, [1, 9, 5]);
         let mut alone = Writer::new();
-        list.write(std::iter::empty(), &mut alone);
+        list.write(&std::iter::empty(), &mut alone);
         assert_eq!(Attributes::new(alone.as_slice(), 9).count(), 1);
     }
 }

@@ -16,7 +16,7 @@ use ::regex::bytes::Regex;
 
 pub(crate) use list::AttributeList;
 pub(crate) use resource_edit::ResourceEdit;
-pub(crate) use value::{ConvertedType, Literal, text};
+pub(crate) use value::{ConvertedType, Literal, parse_double, text};
 
 use crate::config::{Path, Problems};
 use crate::metadata::{Metadata, Wanted};
@@ -203,7 +203,7 @@ impl Action {
             }
             Action::Delete(keys) => list.remove(|key| keys.have(key)),
             Action::Hash(keys) => {
-                list.replace(|key| keys.have(key), |old| Some(value::hashed(old)))
+                list.replace(|key| keys.have(key), |old| Some(value::hashed(old)));
             }
             Action::Convert { key, to } => {
                 list.replace(|known| *known == **key, |old| value::converted(old, *to));

@@ -29,7 +29,7 @@ impl<'a, F: FnMut(&mut AttributeList<'a>)> Editor<'a> for ResourceEdit<'a, F> {
         if let Some(resource) = self.resource
             && self.list.is_changed()
         {
-            self.list.write(resource.messages(), head.replace());
+            self.list.write(&resource.messages(), head.replace());
         }
     }
 }

@@ -48,7 +48,7 @@ fn check(json: &Value, before: &[(&str, Value)], after: &[&str]) {
     list.read(1, std::iter::once(&message[..]));
     actions.apply(&given, &mut list);
     let mut new = Writer::new();
-    list.write(std::iter::once(&message[..]), &mut new);
+    list.write(&std::iter::once(&message[..]), &mut new);
     let read = Attributes::new(new.as_slice(), 1).map(|(key, value)| {
         let mut text = [key, b"="].concat();
         put_text(&mut text, value);

@@ -34,7 +34,9 @@ fn write(data: &Data, writer: &mut Writer) {
         Data::Float(number) => writer.double(4, *number),
         Data::String(text) => writer.bytes(1, text.as_bytes()),
         Data::List(items) => writer.message(5, |list| {
-            items.iter().for_each(|item| list.message(1, |value| write(&item.data, value)));
+            for item in items {
+                list.message(1, |value| write(&item.data, value));
+            }
         }),
         Data::Map(entries) => writer.message(6, |map| {
             for entry in entries {

@@ -105,7 +105,7 @@ impl<'a> Edit<'a> {
         if !self.list.is_changed() {
             return Change::Keep;
         }
-        self.list.write(message(), new);
+        self.list.write(&message(), new);
         Change::Replace
     }
 }

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::testing::section;
+use crate::consumer::RejectedKind;
 use crate::metadata::testing::tenant;
 use crate::queue::tests::{context, spans};
 
