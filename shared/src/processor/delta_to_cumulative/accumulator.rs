@@ -180,13 +180,16 @@ impl<'s> Edit<'s> {
         let attributes = hash_attributes(point.attributes());
         let id = Identity::of(metric).number(attributes).hash();
         self.total.clear();
-        if point.ends_stream() {
-            self.accumulator.end(id);
-            self.total.raw(raw);
-            self.tally.added += 1;
-            return true;
-        }
-        match self.accumulator.add(id, point, raw, self.now_ns, &mut self.total) {
+        let added = match (point.ends_stream(), self.accumulator.limits.order) {
+            (false, _) => self.accumulator.add(id, point, raw, self.now_ns, &mut self.total),
+            (true, Order::ManyWriters { .. }) => Err(DropReason::WriterEnded),
+            (true, Order::OneWriter) => {
+                self.accumulator.end(id);
+                self.total.raw(raw);
+                Ok(Added::Grew)
+            }
+        };
+        match added {
             Ok(added) => {
                 self.tally.added += 1;
                 self.tally.resets += u64::from(added == Added::Reset);

@@ -21,13 +21,21 @@ pub(super) enum DropReason {
     Duplicate,
     /// It has no value, or not as many buckets as its bounds make.
     Malformed,
+    /// It says that its writer's series ended, but the stream has others.
+    WriterEnded,
 }
 
 impl DropReason {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Limit, Self::OlderStart, Self::OutOfOrder, Self::Duplicate, Self::Malformed];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Limit,
+        Self::OlderStart,
+        Self::OutOfOrder,
+        Self::Duplicate,
+        Self::Malformed,
+        Self::WriterEnded,
+    ];
 
-    /// As the Collector's metric has it, which names its error types; the last two are ours.
+    /// As the Collector's metric has it, which names its error types; the last three are ours.
     pub(super) const fn name(self) -> &'static str {
         match self {
             DropReason::Limit => "limit",
@@ -35,6 +43,7 @@ impl DropReason {
             DropReason::OutOfOrder => "delta.ErrOutOfOrder",
             DropReason::Duplicate => "duplicate",
             DropReason::Malformed => "malformed",
+            DropReason::WriterEnded => "writer_ended",
         }
     }
 }

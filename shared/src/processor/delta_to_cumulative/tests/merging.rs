@@ -52,6 +52,17 @@ fn a_point_that_is_delivered_again_counts_once() {
 }
 
 #[test]
+fn a_writer_that_ends_its_series_does_not_end_the_stream() {
+    let accumulator = many_writers();
+    totals(&accumulator, vec![number(0, 10, 5)]);
+    let end = otlp::NumberDataPoint { flags: 1, value: None, ..number(10, 20, 0) };
+    let ended = totals(&accumulator, vec![end]);
+    assert_eq!(ended, (Vec::new(), dropped(DropReason::WriterEnded)));
+    let (points, _) = totals(&accumulator, vec![number(0, 20 * MS, 1)]);
+    assert_eq!(points, [(0, 20 * MS, 6)]);
+}
+
+#[test]
 fn nothing_is_remembered_if_nothing_shall_be() {
     let accumulator = accumulator(Order::ManyWriters { duplicate_window: 0 });
     let (points, _) = totals(&accumulator, vec![number(0, 1, 1), number(0, 1, 1)]);
