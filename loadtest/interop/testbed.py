@@ -66,11 +66,11 @@ class Process:
 
 
 class Tier(Process):
-    """An edge or a backend with its sample configuration, on an address of its own."""
+    """An edge or a backend on an address of its own, with its sample configuration or another."""
 
-    def __init__(self, directory, tier, host, env, sets=()):
+    def __init__(self, directory, tier, host, env, sets=(), config=None):
         flags = [flag for setting in sets for flag in ("--set", setting)]
-        config = TOP / "deploy" / "config" / f"{tier}.yaml"
+        config = config or TOP / "deploy" / "config" / f"{tier}.yaml"
         env = {"TAILRACE_HOST": host, "TAILRACE_ADMIN_HOST": host, **env}
         log = directory / f"{tier}-{host}.log"
         super().__init__(log, BINARIES / tier, "--config", config, *flags, env=env)
