@@ -265,6 +265,8 @@ pub enum Measured {
     Edge,
     /// Taking in, keeping and judging.
     Backend,
+    /// Counting spans on top of taking them in, and many series.
+    SpanMetrics,
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -7,6 +7,7 @@
 
 mod backend;
 mod edge;
+mod span_metrics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub async fn run(
         match tier {
             Measured::Edge => edge::measure(arguments).await,
             Measured::Backend => backend::measure(arguments).await,
+            Measured::SpanMetrics => span_metrics::measure(arguments).await,
         }
     };
     tokio::select! {

@@ -24,6 +24,8 @@ async fn validate(tier: Tier, configs: &[&Path]) -> (Option<i32>, String) {
         .env("TAILRACE_DECISION_WAIT", "1s")
         .env("TAILRACE_BUFFER_COMPRESSION", "lz4")
         .env("TAILRACE_MAX_BUFFER_BYTES", "1000000")
+        .env("TAILRACE_FLUSH_INTERVAL", "2s")
+        .env("TAILRACE_METRICS_TO", "prometheus")
         .stdin(Stdio::null())
         .output()
         .await
@@ -82,6 +84,8 @@ async fn every_configuration_of_ours_is_valid() {
         (Tier::Backend, at("deploy/config/backend-span-metrics.yaml")),
         (Tier::Backend, at("loadtest/src/measure/backend.yaml")),
         (Tier::Backend, at("loadtest/src/measure/backend-ten.yaml")),
+        (Tier::Backend, at("loadtest/src/measure/plain.yaml")),
+        (Tier::Backend, at("loadtest/src/measure/span-metrics.yaml")),
         (Tier::Backend, at("loadtest/src/soak/backend.yaml")),
     ] {
         let (code, errors) = validate(tier, &[&path]).await;
