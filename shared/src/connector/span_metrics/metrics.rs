@@ -140,3 +140,58 @@ impl Offenders {
         self.worst.insert(service, Offender { metrics, last: count, quiet_flushes: 0 });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::expiring::Local;
+
+    fn services(counts: impl IntoIterator<Item = (usize, u64)>) -> Vec<(Box<[u8]>, u64)> {
+        counts
+            .into_iter()
+            .map(|(name, count)| (format!("s{name}").into_bytes().into(), count))
+            .collect()
+    }
+
+    #[track_caller]
+    fn check(local: &Local, service: &str, expected: Option<u64>) {
+        let page = local.render();
+        let series = format!("connector=\"c\",service=\"{service}\"}} ");
+        let found = page.lines().find_map(|line| line.split_once(&series)).map(|(_, value)| value);
+        assert_eq!(found.map(|value| value.parse().unwrap()), expected, "{service} in\n{page}");
+    }
+
+    #[test]
+    fn the_worst_services_are_told_and_all_others_together() {
+        let local = Local::default();
+        let _entered = local.enter();
+        let mut offenders = Offenders::new("c");
+        // The service of two resources is one; one without a name cannot be told.
+        offenders.note(services([(0, 5), (0, 6)]));
+        offenders.note(vec![(Box::default(), 3)]);
+        check(&local, "s0", Some(11));
+        check(&local, "", Some(3));
+        // 20 have places: s0, which is quiet now, makes room for the last that is worse.
+        offenders.note(services((1..=30).map(|name| (name, name as u64))));
+        check(&local, "s30", Some(30));
+        check(&local, "s11", Some(11));
+        check(&local, "s10", None);
+        check(&local, "", Some(3 + (1..=10).sum::<u64>()));
+    }
+
+    #[test]
+    fn a_service_that_was_quiet_for_long_gives_its_place_up() {
+        let local = Local::default();
+        let _entered = local.enter();
+        let mut offenders = Offenders::new("c");
+        offenders.note(services([(0, 5)]));
+        for _ in 0..PATIENCE - 1 {
+            offenders.note(Vec::new());
+        }
+        assert_eq!(offenders.worst.len(), 1);
+        offenders.note(Vec::new());
+        assert!(offenders.worst.is_empty());
+        // Its count stays on the page for a while.
+        check(&local, "s0", Some(5));
+    }
+}

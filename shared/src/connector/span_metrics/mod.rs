@@ -7,7 +7,7 @@
 //! tick  ─▶ Flusher ─▶ collect ─▶ Emitter ─▶ next consumer       (its own task)
 //! ```
 //! A pure core counts and collects; the shell here tells it the time, and hands its metrics on at
-//! every `metrics_flush_interval` and once more when it stops.
+//! every `metrics_flush_interval`, and once more when it stops or its settings change.
 //!
 //! Source: contrib connector/spanmetricsconnector/connector.go.
 
@@ -33,7 +33,8 @@ mod tests;
 mod units;
 mod weight;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -46,7 +47,7 @@ use crate::service::{BuildError, ConnectorConfig, Context};
 use crate::telemetry::metrics::Descriptor;
 use crate::{Batch, Consumer, Next, Rejected, Signal, clock};
 
-use self::aggregate::Aggregator;
+use self::aggregate::{Aggregator, Observed, lock};
 pub use self::config::{DimensionConfig, GATES, SpanMetricsConfig};
 use self::counter::Limit;
 use self::exemplars::KeptOnly;
@@ -69,6 +70,8 @@ pub const DESCRIPTORS: &[&[Descriptor]] = &[
 impl ConnectorConfig for SpanMetricsConfig {
     const TYPE: &'static str = "span_metrics";
     const ALIASES: &'static [&'static str] = &["spanmetrics"];
+    /// All keys: the connector begins anew.
+    const LIVE: &'static [&'static str] = config::KEYS;
     const SIGNALS: &'static [(Signal, Signal)] = &[(Signal::Traces, Signal::Metrics)];
 
     fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
@@ -80,22 +83,61 @@ impl ConnectorConfig for SpanMetricsConfig {
     }
 }
 
-/// The connector. Its task flushes; it ends with [`Consumer::shutdown`], or when this is dropped.
+/// The connector. It ends with [`Consumer::shutdown`], or when this is dropped.
 struct SpanMetrics {
     ctx: Context,
-    aggregator: Arc<Aggregator>,
+    next: Next,
+    running: RwLock<Running>,
+    /// Tasks of former settings, which may still be handing their last metrics on.
+    former: Mutex<Vec<JoinHandle<()>>>,
     metrics: SpanMetricsMetrics,
     skipped: SkippedMetrics,
     incomplete: UnmeasuredMetrics,
     unusable: UnmeasuredMetrics,
     overflowed: [OverflowMetrics; Limit::ALL.len()],
+}
+
+/// What goes with one set of settings.
+struct Running {
+    aggregator: Arc<Aggregator>,
+    /// Flushes, until `stop` is cancelled or dropped, and then once more.
+    task: JoinHandle<()>,
     stop: DropGuard,
-    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl SpanMetrics {
     fn start(config: &SpanMetricsConfig, ctx: &Context, next: Next) -> Self {
         let id = ctx.id.to_string();
+        let metrics = SpanMetricsMetrics::new(&[("connector", &id)]);
+        let running = Running::start(config, &metrics, ctx, Arc::clone(&next));
+        let unmeasured = |reason| UnmeasuredMetrics::new(&[("connector", &id), ("reason", reason)]);
+        Self {
+            ctx: ctx.clone(),
+            next,
+            running: RwLock::new(running),
+            former: Mutex::default(),
+            metrics,
+            skipped: SkippedMetrics::new(&[("connector", &id), ("reason", NO_SERVICE)]),
+            incomplete: unmeasured(INCOMPLETE),
+            unusable: unmeasured(UNUSABLE),
+            overflowed: overflow_metrics(&id),
+        }
+    }
+
+    /// Counts in the series of the present settings, which cannot change meanwhile.
+    fn observe(&self, batch: &Batch) -> Observed {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.aggregator.observe(batch, clock::unix_ns())
+    }
+}
+
+impl Running {
+    fn start(
+        config: &SpanMetricsConfig,
+        metrics: &SpanMetricsMetrics,
+        ctx: &Context,
+        next: Next,
+    ) -> Self {
         let mut settings = Settings::new(config, Arc::clone(&ctx.instance));
         if config.exemplars.enabled && config.exemplars.sampled_only {
             let (traces, wait) = (ctx.commons.kept_traces(), &config.exemplars.sampled_wait);
@@ -104,29 +146,17 @@ impl SpanMetrics {
                 Some(KeptOnly { traces: Arc::clone(traces), wait_ns: nanos(wait) });
         }
         let aggregator = Arc::new(Aggregator::new(settings, clock::unix_ns()));
-        let metrics = SpanMetricsMetrics::new(&[("connector", &id)]);
         let flusher = Flusher::new(config, Arc::clone(&aggregator), metrics.clone(), ctx, next);
         let stop = CancellationToken::new();
         let task = tokio::spawn(flusher.run(config.metrics_flush_interval, stop.clone()));
-        let unmeasured = |reason| UnmeasuredMetrics::new(&[("connector", &id), ("reason", reason)]);
-        Self {
-            ctx: ctx.clone(),
-            aggregator,
-            metrics,
-            skipped: SkippedMetrics::new(&[("connector", &id), ("reason", NO_SERVICE)]),
-            incomplete: unmeasured(INCOMPLETE),
-            unusable: unmeasured(UNUSABLE),
-            overflowed: overflow_metrics(&id),
-            stop: stop.drop_guard(),
-            task: Mutex::new(Some(task)),
-        }
+        Self { aggregator, task, stop: stop.drop_guard() }
     }
 }
 
 #[async_trait]
 impl Consumer for SpanMetrics {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
-        let observed = self.aggregator.observe(&batch, clock::unix_ns());
+        let observed = self.observe(&batch);
         self.metrics.spans.increment(observed.counted + observed.no_service);
         self.skipped.spans.increment(observed.no_service);
         self.incomplete.spans.increment(observed.tally.incomplete);
@@ -137,15 +167,34 @@ impl Consumer for SpanMetrics {
         Ok(())
     }
 
+    /// Begins anew with the new settings; what was counted by the old ones is handed on.
+    fn reload(&self, section: &dyn Any) {
+        let Some(config) = section.downcast_ref::<SpanMetricsConfig>() else { return };
+        let new = Running::start(config, &self.metrics, &self.ctx, Arc::clone(&self.next));
+        let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        let Running { task, stop, .. } = std::mem::replace(&mut *running, new);
+        drop(running);
+        // Nobody counts by the old settings any more, so the last flush has everything.
+        drop(stop);
+        let mut former = lock(&self.former);
+        former.retain(|task| !task.is_finished());
+        former.push(task);
+    }
+
     async fn shutdown(&self, deadline: Instant) {
-        self.stop.token().cancel();
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut task) = task else { return };
-        if tokio::time::timeout_at(deadline.into(), &mut task).await.is_err() {
-            task.abort();
-            let series = self.aggregator.series();
-            self.ctx.losses.add(series.max(1));
-            error!(connector = %self.ctx.id, series, "no time for the last flush of span metrics");
+        let mut tasks = std::mem::take(&mut *lock(&self.former));
+        let series = {
+            let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
+            running.stop.token().cancel();
+            tasks.push(std::mem::replace(&mut running.task, tokio::spawn(async {})));
+            running.aggregator.series()
+        };
+        for mut task in tasks {
+            if tokio::time::timeout_at(deadline.into(), &mut task).await.is_err() {
+                task.abort();
+                self.ctx.losses.add(series.max(1));
+                error!(connector = %self.ctx.id, series, "no time for the last flush of span metrics");
+            }
         }
     }
 }

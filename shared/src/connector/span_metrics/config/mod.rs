@@ -167,6 +167,40 @@ config_struct! {
     }
 }
 
+/// All keys of the section, in their order.
+pub(crate) const KEYS: &[&str] = &[
+    "namespace",
+    "dimensions",
+    "calls_dimensions",
+    "exclude_dimensions",
+    "histogram",
+    "aggregation_temporality",
+    "metrics_flush_interval",
+    "metrics_expiration",
+    "series_expiration",
+    "aggregation_cardinality_limit",
+    "max_series",
+    "max_series_bytes",
+    "resource_metrics_cache_size",
+    "resource_metrics_key_attributes",
+    "resource_identity",
+    "exemplars",
+    "events",
+    "self_time",
+    "include_instrumentation_scope",
+    "enable_metrics_sampling_method",
+    "add_resource_attributes",
+    "exclude_resource_attributes",
+    "include_collector_instance_id",
+    "status_attribute",
+    "span_name",
+    "initial_zero",
+    "unchanged_interval",
+    "max_undelivered_bytes",
+    "dimensions_cache_size",
+    "metric_timestamp_cache_size",
+];
+
 config_enum! {
     /// What values count from.
     pub enum AggregationTemporality {

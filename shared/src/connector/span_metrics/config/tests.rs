@@ -192,3 +192,10 @@ fn a_key_without_effect_is_warned_of() {
         ],
     );
 }
+
+#[test]
+fn every_key_can_change_while_it_runs() {
+    let mut keys = Vec::new();
+    <SpanMetricsConfig as crate::config::Fields>::keys(&mut keys);
+    assert_eq!(keys, KEYS);
+}

@@ -159,9 +159,8 @@ fn points(batches: &[Batch]) -> Points {
 fn add_points(metric: &metrics_v1::Metric, points: &mut Points) {
     let mut add = |attributes: &[KeyValue], flags: u32, point: Point| {
         let mark = match (flags, point.time_ns == point.start_ns) {
-            (0, false) => "",
             (0, true) if point.count == 0 => " begins",
-            (0, true) => "",
+            (0, _) => "",
             _ => " ended",
         };
         assert!(mark.is_empty() || point.count == 0, "{point:?}");

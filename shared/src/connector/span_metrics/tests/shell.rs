@@ -185,3 +185,19 @@ async fn deltas_that_wait_at_the_end_are_lost_and_counted() {
     connector.shutdown(clock::now() + Duration::from_secs(5)).await;
     assert_eq!(losses.total(), 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn new_settings_begin_anew_and_the_old_ones_hand_on_what_they_counted() {
+    let sink = Arc::new(Sink::default());
+    let (connector, losses) = start(Arc::clone(&sink) as Next);
+    connector.consume(spans()).await.unwrap();
+    let config = SpanMetricsConfig { metrics_flush_interval: Duration::from_secs(5), ..bare(&[]) };
+    connector.reload(&config);
+    connector.consume(batch(vec![service("s", vec![span("x", 1)])])).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(sink.calls(), [2]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(sink.calls(), [2, 1]);
+    connector.shutdown(clock::now() + Duration::from_secs(5)).await;
+    assert_eq!((sink.calls(), losses.total()), (vec![2, 1, 1], 0));
+}
