@@ -6,9 +6,10 @@
 //! [`super::collect`].
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashTable;
+use hashbrown::hash_map::EntryRef;
+use hashbrown::{HashMap, HashTable};
 
 use crate::Batch;
 use crate::identity::hash_attributes;
@@ -37,6 +38,9 @@ pub(super) struct Stripe {
 pub(crate) struct Aggregator {
     pub(super) settings: Settings,
     pub(super) stripes: Vec<Mutex<Stripe>>,
+    /// How many series each service has that has resources. Locked when a resource comes into
+    /// being, and at flushes.
+    pub(super) services: Mutex<HashMap<Box<[u8]>, Arc<AtomicUsize>>>,
     /// Stands for the resources that found no place.
     pub(super) overflow: Mutex<Resource>,
     pub(super) resources: AtomicUsize,
@@ -67,10 +71,11 @@ pub(crate) struct Observed {
 impl Aggregator {
     pub(crate) fn new(settings: Settings, now_ns: u64) -> Self {
         let attributes = [(OVERFLOW, AnyValue::Bool(true))].into_iter();
-        let overflow = Resource::new(&settings, 0, b"", attributes);
+        let overflow = Resource::new(&settings, 0, (b"", Arc::default()), attributes);
         Self {
             settings,
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            services: Mutex::default(),
             overflow: Mutex::new(overflow),
             resources: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
@@ -184,7 +189,11 @@ impl Aggregator {
             .resource()
             .attributes()
             .filter(|(name, _)| !identity.service_only && (identity.passing || lasts(name)));
-        Resource::new(&self.settings, id, service, attributes)
+        let of_service = match lock(&self.services).entry_ref(service) {
+            EntryRef::Occupied(entry) => Arc::clone(entry.get()),
+            EntryRef::Vacant(entry) => Arc::clone(entry.insert(Arc::default())),
+        };
+        Resource::new(&self.settings, id, (service, of_service), attributes)
     }
 
     /// How many series there are; overflow series do not count.
@@ -231,15 +240,20 @@ impl<'a> Spans<'a, '_> {
 }
 
 impl Room for Aggregator {
-    fn take(&self, present: usize, bytes: usize) -> Result<(), Limit> {
+    fn take(&self, present: usize, of_service: &AtomicUsize, bytes: usize) -> Result<(), Limit> {
         let limits = &self.settings.limits;
         if present >= limits.series_per_resource {
             return Err(Limit::Cardinality);
         }
+        if !take(of_service, 1, limits.series_per_service) {
+            return Err(Limit::Service);
+        }
         if !take(&self.series, 1, limits.series) {
+            of_service.fetch_sub(1, Relaxed);
             return Err(Limit::Series);
         }
         if !take(&self.bytes, bytes, limits.bytes) {
+            of_service.fetch_sub(1, Relaxed);
             self.series.fetch_sub(1, Relaxed);
             return Err(Limit::Bytes);
         }
@@ -251,7 +265,7 @@ impl Room for Aggregator {
 struct NoRoom(Limit);
 
 impl Room for NoRoom {
-    fn take(&self, _present: usize, _bytes: usize) -> Result<(), Limit> {
+    fn take(&self, _present: usize, _: &AtomicUsize, _bytes: usize) -> Result<(), Limit> {
         Err(self.0)
     }
 }

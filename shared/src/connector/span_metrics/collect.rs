@@ -7,6 +7,7 @@
 //! - What was idle for long enough is forgotten before anything is written, and ends with a point
 //!   that says so. Nothing is forgotten before its last value was delivered.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -61,6 +62,8 @@ impl Aggregator {
             }
         }
         collected.batches = emitter.finish();
+        // Without resources nobody else holds a service's number.
+        lock(&self.services).retain(|_, of_service| Arc::strong_count(of_service) > 1);
         collected
     }
 
@@ -73,11 +76,11 @@ impl Aggregator {
         for stripe in &self.stripes {
             let Stripe { resources, bytes } = std::mem::take(&mut *lock(stripe));
             self.resources.fetch_sub(resources.len(), Relaxed);
-            self.series.fetch_sub(resources.iter().map(Resource::series).sum(), Relaxed);
             self.bytes.fetch_sub(bytes, Relaxed);
             for mut resource in resources {
                 self.settle_exemplars(&mut resource, now_ns);
                 let resource = &resource;
+                self.forget_series(resource, resource.series());
                 collected.note_overflowed(resource);
                 emitter.resource(resource, &points(resource, |_| Due::Value));
             }
@@ -107,6 +110,7 @@ impl Aggregator {
                     emitter.resource(resource, &points(resource, |_| Due::End));
                     resources += 1;
                     expired += resource.series();
+                    self.forget_series(resource, resource.series());
                     return false;
                 }
                 expired += self.write(flush, resource, emitter);
@@ -117,7 +121,6 @@ impl Aggregator {
             self.bytes.fetch_add(bytes, Relaxed);
             self.bytes.fetch_sub(before, Relaxed);
             self.resources.fetch_sub(resources, Relaxed);
-            self.series.fetch_sub(expired, Relaxed);
             collected.expired += expired as u64;
         }
         let mut overflow = lock(&self.overflow);
@@ -152,6 +155,7 @@ impl Aggregator {
                 ended
             })
             .collect();
+        self.forget_series(resource, expired);
         self.settle_exemplars(resource, flush.now_ns);
         let mut lists = points(resource, |series| self.due(flush, series));
         for (list, ended) in lists.iter_mut().zip(&ended) {
@@ -167,6 +171,7 @@ impl Aggregator {
         expired
     }
 
+    /// Settles which exemplars of a resource's series are written.
     fn settle_exemplars(&self, resource: &mut Resource, now_ns: u64) {
         if self.settings.exemplars == 0 {
             return;
@@ -174,6 +179,12 @@ impl Aggregator {
         for series in resource.tables.iter_mut().flat_map(Table::all_mut) {
             series.settle_exemplars(self.settings.kept_only.as_ref(), now_ns);
         }
+    }
+
+    /// Makes room for others after `series` of a resource's went.
+    fn forget_series(&self, resource: &Resource, series: usize) {
+        resource.of_service.fetch_sub(series, Relaxed);
+        self.series.fetch_sub(series, Relaxed);
     }
 
     fn due(&self, flush: Flush, series: &Series) -> Due {

@@ -1,6 +1,7 @@
 //! Counts spans into the series of their resource.
 
 use std::borrow::Cow;
+use std::sync::atomic::AtomicUsize;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,6 +23,8 @@ use super::weight::Weights;
 pub(crate) enum Limit {
     /// Its resource has as many as it may have.
     Cardinality,
+    /// All resources of its service together have as many as they may have.
+    Service,
     /// There are as many as there may be.
     Series,
     /// They take as many bytes as they may.
@@ -31,13 +34,14 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Limit; 4] =
-        [Limit::Cardinality, Limit::Series, Limit::Bytes, Limit::Resources];
+    pub(crate) const ALL: [Limit; 5] =
+        [Limit::Cardinality, Limit::Service, Limit::Series, Limit::Bytes, Limit::Resources];
 
     /// The key of the limit.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Limit::Cardinality => "aggregation_cardinality_limit",
+            Limit::Service => "max_series_per_service",
             Limit::Series => "max_series",
             Limit::Bytes => "max_series_bytes",
             Limit::Resources => "resource_metrics_cache_size",
@@ -47,8 +51,9 @@ impl Limit {
 
 /// Whether a new series may come into being.
 pub(crate) trait Room {
-    /// Takes room for one more series of `bytes` beside `present` ones of its resource and family.
-    fn take(&self, present: usize, bytes: usize) -> Result<(), Limit>;
+    /// Takes room for one more series of `bytes` beside `present` ones of its resource and family,
+    /// and `of_service` ones of all resources of its service.
+    fn take(&self, present: usize, of_service: &AtomicUsize, bytes: usize) -> Result<(), Limit>;
 }
 
 /// What came of the counting.
@@ -167,7 +172,8 @@ impl<'a, 's> Counter<'a, 's> {
             };
             write_end(family, layer, subject_end, &mut self.key);
             let key = self.key.as_slice();
-            let place = Place { family, table, overflowed: &mut resource.overflowed, key };
+            let (of_service, overflowed) = (&*resource.of_service, &mut resource.overflowed);
+            let place = Place { family, table, of_service, overflowed, key };
             self.sink.add(place, Measured { span: &span, nanos, weight }, room);
         }
         let events = settings.families.iter().position(|family| family.source == Source::Events);
@@ -177,7 +183,8 @@ impl<'a, 's> Counter<'a, 's> {
                 let layer = self.reader.read_event(event);
                 write_end(family, layer, subject_end, &mut self.key);
                 let key = self.key.as_slice();
-                let place = Place { family, table, overflowed: &mut resource.overflowed, key };
+                let (of_service, overflowed) = (&*resource.of_service, &mut resource.overflowed);
+                let place = Place { family, table, of_service, overflowed, key };
                 let measured = Measured { span: &span, nanos: duration_ns, weight };
                 self.sink.add(place, measured, room);
             }
@@ -198,6 +205,7 @@ fn write_end(family: &Family, layer: &Layer<'_>, subject_end: usize, key: &mut W
 struct Place<'t> {
     family: &'t Family,
     table: &'t mut Table,
+    of_service: &'t AtomicUsize,
     overflowed: &'t mut u64,
     key: &'t [u8],
 }
@@ -213,14 +221,14 @@ struct Measured<'t> {
 impl Sink<'_> {
     #[inline]
     fn add(&mut self, place: Place<'_>, measured: Measured<'_>, room: &impl Room) {
-        let Place { family, table, overflowed, key } = place;
+        let Place { family, table, of_service, overflowed, key } = place;
         let hash = xxh3_64(key);
         let present = table.series.len();
         let series = match table.series.find_mut(hash, |series| *series.body.key() == *key) {
             Some(series) => series,
             None => {
                 let bytes = Series::bytes_of(key, family);
-                match room.take(present, bytes) {
+                match room.take(present, of_service, bytes) {
                     Ok(()) => {
                         self.tally.bytes += bytes;
                         table.insert(hash, Series::new(key, family, self.flush, self.now_ns))

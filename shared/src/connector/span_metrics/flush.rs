@@ -13,6 +13,7 @@ use crate::telemetry::memory::Held;
 use crate::{Batch, Next, Rejected, RejectedKind, clock};
 
 use super::aggregate::Aggregator;
+use super::collect::Collected;
 use super::config::{AggregationTemporality, SpanMetricsConfig};
 use super::metrics::{Offenders, SpanMetricsMetrics};
 
@@ -73,7 +74,7 @@ impl Flusher {
 
     async fn flush(&mut self, flush: Flush) {
         let begun = clock::now();
-        let collected = self.aggregator.collect(clock::unix_ns());
+        let Some(collected) = self.collect().await else { return };
         self.offenders.note(collected.overflowed);
         self.metrics.expired.increment(collected.expired);
         self.show();
@@ -86,6 +87,19 @@ impl Flusher {
         }
         self.show();
         self.metrics.flush_seconds.set(clock::now().duration_since(begun).as_secs_f64());
+    }
+
+    /// Collects on a thread of its own kind: hundreds of thousands of series take their time.
+    async fn collect(&self) -> Option<Collected> {
+        let aggregator = Arc::clone(&self.aggregator);
+        let collect = move || aggregator.collect(clock::unix_ns());
+        match tokio::task::spawn_blocking(collect).await {
+            Ok(collected) => Some(collected),
+            Err(error) => {
+                error!(connector = %self.ctx.id, %error, "collecting span metrics broke down");
+                None
+            }
+        }
     }
 
     /// Hands cumulative values on. Those that are not taken are still there for the next flush,

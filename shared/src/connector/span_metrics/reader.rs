@@ -122,6 +122,9 @@ impl<'a> Layer<'a> {
             }
         }
         self.matched.clear();
+        if layers.iter().all(|layer| layer.matched.is_empty()) {
+            return;
+        }
         self.matched.extend(layers.iter().flat_map(|layer| &layer.matched));
         // Stable, so that the first layer's comes first.
         self.matched.sort_by_key(|matched| matched.name);

@@ -1,5 +1,8 @@
 //! Resources, their series, and the values in them. Nothing here locks.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -202,6 +205,8 @@ pub(crate) struct Resource {
     pub(crate) message: Box<[u8]>,
     /// Its `service.name`.
     pub(crate) service: Box<[u8]>,
+    /// How many series all resources of its service have.
+    pub(crate) of_service: Arc<AtomicUsize>,
     /// When it last had a span.
     pub(crate) seen_ns: u64,
     /// The flush that last wrote it.
@@ -218,7 +223,7 @@ impl Resource {
     pub(crate) fn new<'a>(
         settings: &Settings,
         id: u128,
-        service: &[u8],
+        (service, of_service): (&[u8], Arc<AtomicUsize>),
         attributes: impl Iterator<Item = (&'a [u8], AnyValue<'a>)>,
     ) -> Self {
         let mut message = Writer::new();
@@ -229,6 +234,7 @@ impl Resource {
             id,
             message: message.into_vec().into(),
             service: valid_utf8(service).into(),
+            of_service,
             seen_ns: 0,
             written: 0,
             fresh: false,

@@ -58,6 +58,8 @@ pub(crate) struct Limits {
     pub(crate) series_idle_ns: u64,
     /// Series that a resource may have in each family.
     pub(crate) series_per_resource: usize,
+    /// Series that all resources of a service may have, in all families.
+    pub(crate) series_per_service: usize,
     /// Series over all resources.
     pub(crate) series: usize,
     /// Bytes of all series and resources.
@@ -231,6 +233,7 @@ impl Settings {
                 resource_idle_ns: nanos_or_never(&config.metrics_expiration),
                 series_idle_ns: nanos_or_never(&config.series_expiration),
                 series_per_resource: limit(config.aggregation_cardinality_limit),
+                series_per_service: limit(config.max_series_per_service),
                 series: limit(config.max_series),
                 bytes: limit(config.max_series_bytes),
                 resources: config.resource_metrics_cache_size,

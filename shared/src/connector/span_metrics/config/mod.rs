@@ -42,6 +42,9 @@ config_struct! {
         /// Ours: series over all resources; further spans count in their resource's overflow
         /// series. 0 is no limit.
         pub max_series: usize = 100_000,
+        /// Ours: series over all resources of a service, so that a service of many processes does
+        /// not fill `max_series`; beyond, as with that. 0 is no limit.
+        pub max_series_per_service: usize = 50_000,
         /// Ours: bytes of all series and resources; beyond, as with `max_series`. 0 is no limit.
         pub max_series_bytes: usize = 128 << 20,
         /// How many resources are kept; spans of further ones count in one overflow series.
@@ -180,6 +183,7 @@ pub(crate) const KEYS: &[&str] = &[
     "series_expiration",
     "aggregation_cardinality_limit",
     "max_series",
+    "max_series_per_service",
     "max_series_bytes",
     "resource_metrics_cache_size",
     "resource_metrics_key_attributes",

@@ -16,7 +16,7 @@ fn a_resource_over_its_limit_counts_in_one_overflow_series() {
     let aggregator = aggregator(&config);
     let spans = batch(vec![service("a", names(0..5)), service("b", names(0..1))]);
     let observed = aggregator.observe(&spans, BEGIN);
-    assert_eq!((observed.counted, observed.tally.overflowed), (6, [3, 0, 0, 0]));
+    assert_eq!((observed.counted, observed.tally.overflowed), (6, [3, 0, 0, 0, 0]));
     aggregator.observe(&batch(vec![service("a", names(0..1))]), BEGIN);
     let points = collect(&aggregator, BEGIN + SECOND);
     assert_eq!(
@@ -38,8 +38,8 @@ fn the_limit_over_all_resources_holds_too() {
     let aggregator = aggregator(&config);
     let one = batch(vec![service("a", names(0..5))]);
     let other = batch(vec![service("b", names(0..5))]);
-    assert_eq!(aggregator.observe(&one, BEGIN).tally.overflowed, [0, 2, 0, 0]);
-    assert_eq!(aggregator.observe(&other, BEGIN).tally.overflowed, [0, 5, 0, 0]);
+    assert_eq!(aggregator.observe(&one, BEGIN).tally.overflowed, [0, 0, 2, 0, 0]);
+    assert_eq!(aggregator.observe(&other, BEGIN).tally.overflowed, [0, 0, 5, 0, 0]);
     assert_eq!(aggregator.series(), 3);
     let batches = aggregator.collect(BEGIN + SECOND).batches;
     let items: usize = batches.iter().map(Batch::items).sum();
@@ -52,7 +52,7 @@ fn a_zero_is_no_limit() {
     (config.max_series, config.aggregation_cardinality_limit) = (0, 0);
     let aggregator = aggregator(&config);
     let observed = aggregator.observe(&batch(vec![service("a", names(0..12_000))]), BEGIN);
-    assert_eq!((observed.tally.overflowed, aggregator.series()), ([0; 4], 12_000));
+    assert_eq!((observed.tally.overflowed, aggregator.series()), ([0; 5], 12_000));
 }
 
 #[test]
@@ -154,14 +154,15 @@ fn a_million_names_stay_within_the_bounds_and_other_services_stay_exact() {
     let mut config = bare(&[]);
     // No limit but the bytes.
     (config.aggregation_cardinality_limit, config.max_series) = (0, 0);
+    config.max_series_per_service = 0;
     config.max_series_bytes = 4 << 20;
     let aggregator = aggregator(&config);
     let mut overflowed = 0;
     for begin in (0..MILLION).step_by(20_000) {
         aggregator.observe(&flood("quiet", 0..3), BEGIN);
         let observed = aggregator.observe(&flood("noisy", begin..begin + 20_000), BEGIN);
-        let [cardinality, series, bytes, resources] = observed.tally.overflowed;
-        assert_eq!((cardinality, series, resources), (0, 0, 0));
+        let [cardinality, service, series, bytes, resources] = observed.tally.overflowed;
+        assert_eq!((cardinality, service, series, resources), (0, 0, 0, 0));
         overflowed += bytes;
         assert!(aggregator.bytes() <= config.max_series_bytes);
     }
@@ -207,12 +208,39 @@ fn bytes_are_given_back_when_series_end() {
 #[test]
 fn a_resource_that_has_no_room_in_bytes_counts_in_the_common_overflow() {
     let mut config = bare(&[]);
-    config.max_series_bytes = 1000;
+    config.max_series_bytes = 100;
     let aggregator = aggregator(&config);
-    let names: Vec<_> = (0..10).map(|name| name.to_string()).collect();
-    let entries = names.iter().map(|name| service(name, vec![span("x", 1)])).collect();
+    let services: Vec<_> = (0..10).map(|name| name.to_string()).collect();
+    let entries = services.iter().map(|name| service(name, vec![span("x", 1)])).collect();
     let observed = aggregator.observe(&batch(entries), BEGIN);
-    assert!(observed.tally.overflowed[2] > 0 && aggregator.bytes() <= 1000);
+    assert_eq!((observed.counted, observed.tally.overflowed), (10, [0, 0, 0, 10, 0]));
+    assert_eq!((aggregator.resources(), aggregator.series(), aggregator.bytes()), (0, 0, 0));
     let points = collect(&aggregator, BEGIN + SECOND);
-    assert_eq!(counts(&points).iter().map(|(_, count)| count).sum::<u64>(), 20);
+    let overflow = "{otel.metric.overflow=bool true}";
+    let [calls, duration] = ["calls", "duration"].map(|metric| format!("{metric}{overflow}"));
+    assert_eq!(counts(&points), [(calls.as_str(), 10), (duration.as_str(), 10)]);
+}
+
+#[test]
+fn a_service_of_many_resources_leaves_room_for_others() {
+    let mut config = bare(&[]);
+    config.histogram.disable = true;
+    (config.max_series, config.max_series_per_service) = (6, 4);
+    config.metrics_expiration = Duration::from_secs(5);
+    let aggregator = aggregator(&config);
+    let pod = |service: &str, pod: &str| {
+        entry(vec![text("service.name", service), text("k8s.pod.name", pod)], names(0..2))
+    };
+    let noisy = batch(vec![pod("a", "1"), pod("a", "2"), pod("a", "3")]);
+    assert_eq!(aggregator.observe(&noisy, BEGIN).tally.overflowed, [0, 2, 0, 0, 0]);
+    let quiet = batch(vec![pod("b", "1")]);
+    assert_eq!(aggregator.observe(&quiet, BEGIN).tally.overflowed, [0; 5]);
+    let other = batch(vec![pod("c", "1")]);
+    assert_eq!(aggregator.observe(&other, BEGIN).tally.overflowed, [0, 0, 2, 0, 0]);
+    assert_eq!(aggregator.series(), 6);
+    // What ends makes room.
+    flush(&aggregator, BEGIN + SECOND);
+    flush(&aggregator, BEGIN + 10 * SECOND);
+    assert_eq!((aggregator.series(), aggregator.services.lock().unwrap().len()), (0, 0));
+    assert_eq!(aggregator.observe(&noisy, BEGIN).tally.overflowed, [0, 2, 0, 0, 0]);
 }
