@@ -1,8 +1,9 @@
-//! Conditions against a second implementation, and against any bytes.
+//! Conditions and statements against a second implementation, and against any bytes.
 
 mod generate;
 mod model;
 mod properties;
+mod statements;
 
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use proptest::prelude::*;
@@ -51,6 +52,36 @@ proptest! {
             bytes[index] = byte;
         }
         properties::any_bytes_can_be_asked_about(&bytes);
+    }
+
+    /// The second implementation decodes the span and changes its fields.
+    #[test]
+    fn statements_do_to_bytes_what_they_do_to_the_decoded_span(
+        record in generate::record(),
+        statements in statements::statements(),
+    ) {
+        let texts: Vec<_> = statements.iter().map(ToString::to_string).collect();
+        let done = statements::run(&statements, &record);
+        let expected = statements::run_naively(&statements, &record);
+        prop_assert_eq!(done.span, expected.span, "{:?}", texts);
+        prop_assert_eq!(done.resource, expected.resource, "{:?}", texts);
+        prop_assert_eq!(done.scope, expected.scope, "{:?}", texts);
+    }
+
+    #[test]
+    fn any_bytes_can_be_changed(
+        record in generate::record(),
+        statements in statements::statements(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+    ) {
+        let mut bytes = statements[0].to_string().into_bytes();
+        bytes.push(0);
+        bytes.extend(record.span.encode_to_vec());
+        for (index, byte) in damage {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        properties::any_bytes_can_be_changed(&bytes);
     }
 }
 

@@ -1,7 +1,9 @@
 //! What holds for any bytes, for the tests and the fuzz targets.
 
-use shared::ottl::{Condition, Context, EventScope, SpanScope};
-use shared::wire::{ResourceEntry, ScopeEntry, Span};
+use std::ops::ControlFlow;
+
+use shared::ottl::{Condition, Context, Draft, EventScope, Group, SpanScope, Statement};
+use shared::wire::{ResourceEntry, ScopeEntry, Signal, Span};
 
 /// Takes what stands before the first zero for a condition and the rest for a span, for a resource
 /// entry and for a scope entry.
@@ -32,6 +34,40 @@ pub(crate) fn any_bytes_can_be_asked_about(bytes: &[u8]) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Takes what stands before the first zero for a statement, and the rest for a record of each
+/// context and for all that is around it.
+pub(crate) fn any_bytes_can_be_changed(bytes: &[u8]) {
+    let split = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (text, rest) = bytes.split_at(split);
+    let record = rest.get(1..).unwrap_or_default();
+    let text = String::from_utf8_lossy(text).into_owned();
+    for context in Context::ALL {
+        if let Err(error) = Statement::parse(&text, context) {
+            assert!(error.offset <= text.len());
+            assert!(error.caret(&text).contains('^'));
+            continue;
+        }
+        let signal = Signal::ALL.into_iter().find(|signal| context.is_of(*signal)).unwrap();
+        let texts = [text.clone()];
+        let group = Group::parse(signal, Some(context), &[], &texts).unwrap();
+        let mut draft = Draft::new(context);
+        draft.enter_resource(ResourceEntry { content: record });
+        draft.enter_scope(ScopeEntry { content: record });
+        draft.set_record(record);
+        draft.set_inner(record, 0);
+        // Twice, so that what it wrote is read too.
+        for _ in 0..2 {
+            let failed = group.run(&mut draft, &mut |_, _| ControlFlow::Break(()));
+            if let Err(error) = failed {
+                assert!(!error.to_string().is_empty());
+            }
+        }
+        if let Err(faults) = Group::parse(signal, None, &[], &texts) {
+            assert!(!faults.is_empty());
         }
     }
 }
