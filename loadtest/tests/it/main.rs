@@ -13,6 +13,7 @@ mod conservation;
 mod descriptors;
 mod destinations;
 mod explaining;
+mod filtering;
 mod fleet_metrics;
 mod flood;
 mod intake;
