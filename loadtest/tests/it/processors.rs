@@ -21,8 +21,8 @@ fn spans(count: u64) -> Batch {
         });
         entry.message(2, |scope| {
             for index in 0..count {
-                let randomness = (index << 56) / count;
-                let trace_id = (1_u128 << 100) + u128::from(randomness);
+                let randomness = (u128::from(index) << 56) / u128::from(count);
+                let trace_id = (1_u128 << 100) + randomness;
                 scope.message(2, |span| {
                     span.bytes(1, &trace_id.to_be_bytes());
                     span.bytes(2, &(index + 1).to_be_bytes());
