@@ -10,47 +10,54 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body::{Body, Frame};
 
+use super::scrape::{Pieces, Step};
+
 /// How much is sent at a time.
 const CHUNK_BYTES: usize = 32 << 10;
 
 /// Pieces of content, compressed. Fast rather than small: scrapers are near, and text that
 /// repeats its labels shrinks anyway.
-pub(super) struct Gzipped<I> {
-    pieces: I,
+pub(super) struct Gzipped<P> {
+    pieces: P,
     /// Gone when all is written.
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
-impl<I> Gzipped<I> {
-    pub(super) fn new(pieces: I) -> Self {
+impl<P> Gzipped<P> {
+    pub(super) fn new(pieces: P) -> Self {
         Self { pieces, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
     }
 }
 
-impl<I: Iterator<Item = Vec<u8>>> Iterator for Gzipped<I> {
-    type Item = Vec<u8>;
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        let encoder = self.encoder.as_mut()?;
-        while encoder.get_ref().len() < CHUNK_BYTES {
-            let Some(piece) = self.pieces.next() else {
-                return self.encoder.take()?.finish().ok();
-            };
-            // Into memory, which does not fail.
-            encoder.write_all(&piece).ok()?;
+impl<P: Pieces> Pieces for Gzipped<P> {
+    fn step(&mut self) -> Step {
+        let Some(mut encoder) = self.encoder.take() else { return Step::Done };
+        // Into memory, which does not fail.
+        match self.pieces.step() {
+            Step::Working => {}
+            Step::Done => return encoder.finish().map_or(Step::Done, Step::Piece),
+            Step::Piece(piece) => match encoder.write_all(&piece) {
+                Ok(()) => {}
+                Err(_) => return Step::Done,
+            },
         }
-        Some(std::mem::take(encoder.get_mut()))
+        let step = match encoder.get_ref().len() {
+            ..CHUNK_BYTES => Step::Working,
+            _ => Step::Piece(std::mem::take(encoder.get_mut())),
+        };
+        self.encoder = Some(encoder);
+        step
     }
 }
 
-impl<I: Iterator<Item = Vec<u8>> + Unpin> Body for Gzipped<I> {
+impl<P: Pieces + Unpin> Body for Gzipped<P> {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.next().map(|piece| Ok(Frame::data(piece.into()))))
+        self.step().poll(cx)
     }
 }

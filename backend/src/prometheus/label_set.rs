@@ -45,12 +45,21 @@ impl LabelSet {
 
     /// With names that every scraper takes; values whose names coincide then are joined.
     pub(crate) fn escaped(&self) -> Self {
+        let names: Vec<_> = self.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
+        let names: Vec<Cow<'_, str>> = names.iter().map(|name| escaped_label(name)).collect();
+        if names.is_sorted_by(|one, other| one < other) {
+            let mut bytes = Vec::with_capacity(self.0.len() + names.len());
+            for (name, (_, value)) in names.iter().zip(self.iter()) {
+                for text in [name.as_bytes(), value] {
+                    bytes.extend_from_slice(text);
+                    bytes.push(END);
+                }
+            }
+            return Self(bytes.into());
+        }
         let mut labels = Labels::new();
-        for (name, value) in self.iter() {
-            let name = String::from_utf8_lossy(name);
-            let value = String::from_utf8_lossy(value).into_owned();
-            let name: Cow<'_, str> = escaped_label(&name);
-            join(&mut labels, name.into_owned(), value);
+        for (name, (_, value)) in names.into_iter().zip(self.iter()) {
+            join(&mut labels, name.into_owned(), String::from_utf8_lossy(value).into_owned());
         }
         Self::new(&labels)
     }

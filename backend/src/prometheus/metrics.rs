@@ -15,6 +15,8 @@ metric_set! {
     /// Number of metrics that had another name than theirs at the last scrape, since a metric of
     /// another type has it.
     renamed: Gauge = "otelcol_exporter_prometheus_renamed_metrics", "{metric}";
+    /// Number of scrapes that were refused, since so many were under way.
+    refused_scrapes: Counter = "otelcol_exporter_prometheus_refused_scrapes", "{scrape}";
     /// Number of scrapes.
     scrapes: Counter = "otelcol_exporter_prometheus_scrapes", "{scrape}";
 }

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use shared::clock;
 use shared::transport::http::pages::{Content, Page};
+use tokio::sync::Semaphore;
 
 use super::collection::Collection;
 use super::config::PrometheusConfig;
@@ -17,8 +18,13 @@ use super::protobuf::Classic;
 use super::scrape::{Scrape, Style, Timestamps};
 use super::set_gauge;
 
+/// Scrapes at a time. They share a thread, so more would not be faster, and each may need memory
+/// for a family.
+const MAX_SCRAPES: usize = 8;
+
 /// Answers scrapes.
 pub(super) struct MetricsPage {
+    places: Arc<Semaphore>,
     collection: Arc<Mutex<Collection>>,
     open_metrics: OpenMetrics,
     kept: Charset,
@@ -34,6 +40,7 @@ impl MetricsPage {
         metrics: PrometheusMetrics,
     ) -> Self {
         Self {
+            places: Arc::new(Semaphore::new(MAX_SCRAPES)),
             collection,
             open_metrics: match config.enable_open_metrics {
                 true => OpenMetrics::On,
@@ -69,9 +76,13 @@ impl Page for MetricsPage {
     }
 
     fn answer(&self, request: &Parts) -> Response<Content> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.metrics.refused_scrapes.increment(1);
+            return busy();
+        };
         self.metrics.scrapes.increment(1);
         let style = self.style(&all(&request.headers, header::ACCEPT));
-        let scrape = Scrape::new(Arc::clone(&self.collection), style, clock::now());
+        let scrape = Scrape::new(Arc::clone(&self.collection), style, clock::now()).in_place(place);
         set_gauge(&self.metrics.renamed, scrape.renamed);
         let is_gzipped = takes_gzip(&all(&request.headers, header::ACCEPT_ENCODING));
         let content: Content = match is_gzipped {
@@ -88,6 +99,14 @@ impl Page for MetricsPage {
         }
         response
     }
+}
+
+/// The answer while others are under way.
+fn busy() -> Response<Content> {
+    let text = format!("{MAX_SCRAPES} scrapes are under way, try again later\n");
+    let mut response = Response::new(Box::pin(text) as Content);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }
 
 /// A header that may be there several times, as one.

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::collection::Collection;
 use super::family::{Page, Row};
@@ -44,6 +45,35 @@ pub(crate) struct Style {
     pub(crate) classic: Classic,
 }
 
+/// What comes in pieces, with pauses in which others have their turn.
+pub(crate) trait Pieces {
+    /// Works for a short while.
+    fn step(&mut self) -> Step;
+}
+
+/// What came of a short while's work.
+pub(crate) enum Step {
+    Piece(Vec<u8>),
+    /// Nothing yet.
+    Working,
+    Done,
+}
+
+impl Step {
+    /// As a body gives it.
+    pub(crate) fn poll(self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self {
+            Step::Piece(piece) => Poll::Ready(Some(Ok(Frame::data(piece.into())))),
+            Step::Done => Poll::Ready(None),
+            Step::Working => {
+                // Goes on after others, and not at all if the scraper has gone.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
 /// All families, in pieces.
 pub(crate) struct Scrape {
     collection: Arc<Mutex<Collection>>,
@@ -54,6 +84,8 @@ pub(crate) struct Scrape {
     /// How many families have another name than theirs.
     pub(crate) renamed: usize,
     is_finished: bool,
+    /// Its place among those that may be under way.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// A family that is being written.
@@ -69,8 +101,22 @@ struct Family {
 enum Rows {
     /// Page by page, of one kept family: what is kept is in order.
     Paged { page: Peekable<std::vec::IntoIter<Row>>, next: Next },
-    /// All at once: of several kept families, or with other names of labels.
+    /// Of several kept families, or with other names of labels: being copied page by page,
+    Gathering {
+        rows: Vec<Row>,
+        members: std::vec::IntoIter<Arc<str>>,
+        page: Option<(Arc<str>, Next)>,
+    },
+    /// and in order.
     Gathered(Peekable<std::vec::IntoIter<Row>>),
+}
+
+/// The next series of a family.
+enum Series {
+    Next(LabelSet, Arc<Point>),
+    /// It is not known yet.
+    Working,
+    NoMore,
 }
 
 /// Where the next page begins.
@@ -84,64 +130,77 @@ impl Scrape {
     pub(crate) fn new(collection: Arc<Mutex<Collection>>, style: Style, now: Instant) -> Self {
         let plan = lock(&collection).plan(style.format.charset);
         let (planned, renamed) = (plan.families.into_iter(), plan.renamed);
-        Self { collection, style, now, planned, family: None, renamed, is_finished: false }
+        let (family, is_finished, _place) = (None, false, None);
+        Self { collection, style, now, planned, family, renamed, is_finished, _place }
+    }
+
+    /// Holds `place` until it is sent.
+    pub(crate) fn in_place(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     fn begin(&self, head: Planned) -> Family {
-        let is_escaped = self.style.kept != self.style.format.charset
-            && self.style.format.charset == Charset::Legacy;
-        let rows = match (&*head.members, is_escaped) {
+        let rows = match (&*head.members, self.is_escaped()) {
             ([_], false) => {
                 Rows::Paged { page: Vec::new().into_iter().peekable(), next: Next::First }
             }
-            _ => Rows::Gathered(self.gather(&head, is_escaped).into_iter().peekable()),
+            _ => Rows::Gathering {
+                rows: Vec::new(),
+                members: head.members.clone().into_iter(),
+                page: None,
+            },
         };
         Family { head, rows, is_begun: false, message: protobuf::Family::default() }
     }
 
-    /// All series of a family that does not come in order.
-    fn gather(&self, head: &Planned, is_escaped: bool) -> Vec<Row> {
-        let mut rows = Vec::new();
-        for member in &head.members {
-            let mut after: Option<LabelSet> = None;
-            loop {
-                let page = lock(&self.collection).page(member, head.kind, after.as_ref(), self.now);
-                rows.extend(page.rows.into_iter().map(|row| match is_escaped {
-                    true => Row { labels: row.labels.escaped(), ..row },
-                    false => row,
-                }));
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => break,
-                }
-            }
-        }
-        // Stable, so that what is added up always has the same order.
-        rows.sort_by(|one, other| one.labels.cmp(&other.labels));
-        rows
+    /// Whether labels get other names than they are kept by.
+    fn is_escaped(&self) -> bool {
+        (self.style.kept, self.style.format.charset) == (Charset::Utf8, Charset::Legacy)
     }
 
     /// The next series of the family that is being written.
-    fn next_series(&mut self) -> Option<(LabelSet, Arc<Point>)> {
-        let family = self.family.as_mut()?;
-        loop {
-            let (page, next) = match &mut family.rows {
-                Rows::Gathered(rows) => return merged(rows),
-                Rows::Paged { page, next } => (page, next),
-            };
-            if let Some(series) = merged(page) {
-                return Some(series);
+    fn next_series(&mut self) -> Series {
+        let is_escaped = self.is_escaped();
+        let Some(family) = self.family.as_mut() else { return Series::NoMore };
+        let kind = family.head.kind;
+        match &mut family.rows {
+            Rows::Gathered(rows) => merged(rows).unwrap_or(Series::NoMore),
+            Rows::Gathering { rows, members, page } => {
+                let next = page.take().or_else(|| Some((members.next()?, Next::First)));
+                match next {
+                    Some((name, next)) => {
+                        let Some(after) = next.behind() else { return Series::Working };
+                        let read =
+                            lock(&self.collection).page(&name, kind, after.as_ref(), self.now);
+                        rows.extend(read.rows.into_iter().map(|row| match is_escaped {
+                            true => Row { labels: row.labels.escaped(), ..row },
+                            false => row,
+                        }));
+                        *page = read.next.map(|labels| (name, Next::Behind(labels)));
+                    }
+                    None => {
+                        let mut rows = std::mem::take(rows);
+                        // Stable, so that what is added up always has the same order.
+                        rows.sort_by(|one, other| one.labels.cmp(&other.labels));
+                        family.rows = Rows::Gathered(rows.into_iter().peekable());
+                    }
+                }
+                Series::Working
             }
-            let after = match std::mem::replace(next, Next::NoMore) {
-                Next::First => None,
-                Next::Behind(labels) => Some(labels),
-                Next::NoMore => return None,
-            };
-            let name = family.head.members.first()?;
-            let Page { rows, next: more } =
-                lock(&self.collection).page(name, family.head.kind, after.as_ref(), self.now);
-            *page = rows.into_iter().peekable();
-            *next = more.map_or(Next::NoMore, Next::Behind);
+            Rows::Paged { page, next } => {
+                if let Some(series) = merged(page) {
+                    return series;
+                }
+                let next_page = std::mem::replace(next, Next::NoMore).behind();
+                let (Some(after), Some(name)) = (next_page, family.head.members.first()) else {
+                    return Series::NoMore;
+                };
+                let Page { rows, next: more } =
+                    lock(&self.collection).page(name, kind, after.as_ref(), self.now);
+                *page = rows.into_iter().peekable();
+                *next = more.map_or(Next::NoMore, Next::Behind);
+                merged(page).unwrap_or(Series::Working)
+            }
         }
     }
 
@@ -171,30 +230,41 @@ impl Scrape {
     }
 }
 
-impl Iterator for Scrape {
-    type Item = Vec<u8>;
+impl Next {
+    /// Behind which labels it is, if any; `None` if there is none.
+    fn behind(self) -> Option<Option<LabelSet>> {
+        match self {
+            Next::First => Some(None),
+            Next::Behind(labels) => Some(Some(labels)),
+            Next::NoMore => None,
+        }
+    }
+}
 
-    fn next(&mut self) -> Option<Vec<u8>> {
+impl Pieces for Scrape {
+    fn step(&mut self) -> Step {
         if self.is_finished {
-            return None;
+            return Step::Done;
         }
         let mut out = Vec::with_capacity(CHUNK_BYTES + 4096);
         while out.len() < CHUNK_BYTES {
-            if let Some((labels, point)) = self.next_series() {
-                self.write(&mut out, &labels, &point);
-                continue;
-            }
-            self.finish_family(&mut out);
-            let Some(head) = self.planned.next() else {
-                self.is_finished = true;
-                if let Some(dialect) = self.style.format.exposition.dialect() {
-                    text::write_end(&mut out, dialect);
+            match self.next_series() {
+                Series::Next(labels, point) => self.write(&mut out, &labels, &point),
+                Series::Working => break,
+                Series::NoMore => {
+                    self.finish_family(&mut out);
+                    let Some(head) = self.planned.next() else {
+                        self.is_finished = true;
+                        if let Some(dialect) = self.style.format.exposition.dialect() {
+                            text::write_end(&mut out, dialect);
+                        }
+                        break;
+                    };
+                    self.family = Some(self.begin(head));
                 }
-                break;
-            };
-            self.family = Some(self.begin(head));
+            }
         }
-        (!out.is_empty()).then_some(out)
+        if out.is_empty() { Step::Working } else { Step::Piece(out) }
     }
 }
 
@@ -204,9 +274,9 @@ impl Body for Scrape {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.next().map(|chunk| Ok(Frame::data(chunk.into()))))
+        self.step().poll(cx)
     }
 }
 
@@ -222,12 +292,12 @@ impl Exposition {
 }
 
 /// The next series, of which there may be several rows.
-fn merged(rows: &mut Peekable<std::vec::IntoIter<Row>>) -> Option<(LabelSet, Arc<Point>)> {
+fn merged(rows: &mut Peekable<std::vec::IntoIter<Row>>) -> Option<Series> {
     let Row { labels, mut point } = rows.next()?;
     while let Some(other) = rows.next_if(|row| row.labels == labels) {
         point = Arc::new(point.joined(&other.point));
     }
-    Some((labels, point))
+    Some(Series::Next(labels, point))
 }
 
 /// Series that a panic left behind are still the best there are.

@@ -1,6 +1,7 @@
 //! What is held, and for how long.
 
 use super::*;
+use crate::prometheus::value::FamilyKind;
 
 /// Points of `count` series.
 fn points(count: u32, time_ns: u64) -> Vec<NumberDataPoint> {
@@ -93,4 +94,38 @@ fn bytes_are_given_back_when_series_end() {
     assert_eq!(exposed.streams(), 10);
     observe(&exposed, "2", flagged(1));
     assert_eq!((exposed.streams(), exposed.held_bytes()), (0, 0));
+}
+
+/// So ingest waits for no more than a page. With `RUN_SLOW_TESTS=1` it is as many series as a
+/// large backend has, and the times are shown.
+#[test]
+fn a_scrape_holds_the_lock_for_a_page_at_a_time() {
+    let slow = std::env::var_os("RUN_SLOW_TESTS").is_some();
+    let count = if slow { 100_000 } else { 2000 };
+    let exposed = Exposed::new(&short());
+    observe(&exposed, "1", points(count, TIME));
+    let (mut after, mut rows, mut longest) = (None, 0, Duration::ZERO);
+    loop {
+        let before = shared::clock::now();
+        let page = exposed.collection.lock().unwrap().page(
+            "m_total",
+            FamilyKind::Counter,
+            after.as_ref(),
+            exposed.now,
+        );
+        longest = longest.max(shared::clock::now() - before);
+        assert!(page.rows.len() <= 512);
+        rows += page.rows.len();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(rows, usize::try_from(count).unwrap());
+    let before = shared::clock::now();
+    let size = exposed.bytes("").len();
+    let took = shared::clock::now() - before;
+    if slow {
+        println!("{count} series, {size} bytes in {took:?}, the lock {longest:?} at most");
+    }
 }

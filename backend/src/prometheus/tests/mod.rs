@@ -27,7 +27,7 @@ use super::PrometheusConfig;
 use super::collection::{Collection, Observed};
 use super::metrics::PrometheusMetrics;
 use super::page::MetricsPage;
-use super::scrape::Scrape;
+use super::scrape::{Pieces, Scrape, Step};
 use super::value::Reason;
 
 /// 2023-11-14 22:14:20.123 UTC, as in the Collector's examples.
@@ -66,7 +66,15 @@ impl Exposed {
     /// The answer to a scraper that takes `accept`.
     fn bytes(&self, accept: &str) -> Vec<u8> {
         let style = self.page.style(accept);
-        Scrape::new(Arc::clone(&self.collection), style, self.now).flatten().collect()
+        let mut scrape = Scrape::new(Arc::clone(&self.collection), style, self.now);
+        let mut bytes = Vec::new();
+        loop {
+            match scrape.step() {
+                Step::Piece(piece) => bytes.extend(piece),
+                Step::Working => {}
+                Step::Done => return bytes,
+            }
+        }
     }
 
     fn text_for(&self, accept: &str) -> String {

@@ -217,3 +217,33 @@ async fn a_queue_in_front_is_emptied_before_the_end() {
     exporter.chain.shutdown(clock::now() + Duration::from_secs(5)).await;
     assert!(get(&exporter, "/metrics").await.1.contains("calls_total 142\n"));
 }
+
+/// A scraper that gives up and comes again does not pile up work.
+#[tokio::test]
+async fn scrapes_above_the_limit_are_refused_and_others_go_on() {
+    let exporter = start("127.0.0.1:0");
+    // More than the buffers of a connection hold, so that it is under way until it is read.
+    let long = "x".repeat(1 << 20);
+    let points = (0..24).map(|index| NumberDataPoint {
+        attributes: attributes(&[("long", &long), ("index", &index.to_string())]),
+        ..point(1.0, TIME)
+    });
+    let data = sum(CUMULATIVE, true, points.collect());
+    exporter.consume(batch(vec![entry(&[], vec![metric("m", "", data)])])).await.unwrap();
+    let port = exporter.address().unwrap().port();
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        // Its answer has begun.
+        stream.read_u8().await.unwrap();
+        unread.push(stream);
+    }
+    let (head, _) = ask(&exporter, "GET /metrics HTTP/1.0").await;
+    assert!(head.starts_with("HTTP/1.0 503"), "{head}");
+    let mut body = Vec::new();
+    unread.pop().unwrap().read_to_end(&mut body).await.unwrap();
+    assert!(body.len() > 24 << 20);
+    let (head, _) = ask(&exporter, "HEAD /metrics HTTP/1.0").await;
+    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+}
