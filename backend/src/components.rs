@@ -27,6 +27,7 @@ use shared::telemetry::metrics::Descriptor;
 use crate::prometheus::{self, PrometheusConfig};
 use crate::remote_write::{self, RemoteWriteConfig};
 use crate::tail_sampling::{self, TailSamplingConfig};
+use shared::connector::count::{self, CountConfig};
 use shared::connector::service_graph::{self, ServiceGraphConfig};
 use shared::connector::span_metrics::{self, SpanMetricsConfig};
 
@@ -57,6 +58,7 @@ pub(crate) fn registry() -> Registry {
         .processor::<TailSamplingConfig>()
         .connector::<SpanMetricsConfig>()
         .connector::<ServiceGraphConfig>()
+        .connector::<CountConfig>()
         .exporter::<PrometheusConfig>()
         .exporter::<RemoteWriteConfig>()
         .gate(tail_sampling::RECORD_POLICY_GATE)
@@ -81,6 +83,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         tail_sampling::DESCRIPTORS,
         span_metrics::DESCRIPTORS,
         service_graph::DESCRIPTORS,
+        count::DESCRIPTORS,
         prometheus::DESCRIPTORS,
         remote_write::DESCRIPTORS,
         queue::DESCRIPTORS,

@@ -1,5 +1,6 @@
 //! The component types of this tier, and the metrics they count: nothing else names them all.
 
+use shared::connector::count::{self, CountConfig};
 use shared::connector::service_graph::{self, ServiceGraphConfig};
 use shared::connector::span_metrics::{self, SpanMetricsConfig};
 use shared::exporter::debug::DebugConfig;
@@ -55,6 +56,7 @@ pub(crate) fn registry() -> Registry {
         .extension::<SigV4AuthConfig>()
         .connector::<SpanMetricsConfig>()
         .connector::<ServiceGraphConfig>()
+        .connector::<CountConfig>()
         .elsewhere(Kind::Processor, "tail_sampling", "backend")
         .elsewhere(Kind::Exporter, "prometheus", "backend")
         .elsewhere(Kind::Exporter, "prometheus_remote_write", "backend")
@@ -78,6 +80,7 @@ pub(crate) fn descriptors() -> Vec<&'static [Descriptor]> {
         file::DESCRIPTORS,
         span_metrics::DESCRIPTORS,
         service_graph::DESCRIPTORS,
+        count::DESCRIPTORS,
         loadbalancing::DESCRIPTORS,
         resolver::DESCRIPTORS,
     ]

@@ -1,4 +1,5 @@
-//! Connectors: where the spans of one pipeline become the metrics of another.
+//! Connectors: where what one pipeline carries becomes the metrics of another.
 
+pub mod count;
 pub mod service_graph;
 pub mod span_metrics;
