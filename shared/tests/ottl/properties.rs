@@ -1,5 +1,7 @@
 //! What holds for any bytes, for the tests and the fuzz targets.
 
+#![allow(clippy::unwrap_used, reason = "a property fails by panicking")]
+
 use std::ops::ControlFlow;
 
 use shared::ottl::{Condition, Context, Draft, EventScope, Group, SpanScope, Statement};

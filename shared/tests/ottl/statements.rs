@@ -1,5 +1,7 @@
 //! Statements and what they do to a decoded span, the long way.
 
+#![allow(clippy::unwrap_used, reason = "what is generated can be parsed and decoded")]
+
 use std::fmt;
 use std::ops::ControlFlow;
 
