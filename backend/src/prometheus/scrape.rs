@@ -85,7 +85,8 @@ pub(crate) struct Scrape {
     pub(crate) renamed: usize,
     is_finished: bool,
     /// Its place among those that may be under way.
-    _place: Option<OwnedSemaphorePermit>,
+    #[allow(dead_code, reason = "held until it is dropped, never read")]
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// A family that is being written.
@@ -130,13 +131,13 @@ impl Scrape {
     pub(crate) fn new(collection: Arc<Mutex<Collection>>, style: Style, now: Instant) -> Self {
         let plan = lock(&collection).plan(style.format.charset);
         let (planned, renamed) = (plan.families.into_iter(), plan.renamed);
-        let (family, is_finished, _place) = (None, false, None);
-        Self { collection, style, now, planned, family, renamed, is_finished, _place }
+        let (family, is_finished, place) = (None, false, None);
+        Self { collection, style, now, planned, family, renamed, is_finished, place }
     }
 
     /// Holds `place` until it is sent.
     pub(crate) fn in_place(self, place: OwnedSemaphorePermit) -> Self {
-        Self { _place: Some(place), ..self }
+        Self { place: Some(place), ..self }
     }
 
     fn begin(&self, head: Planned) -> Family {
@@ -232,6 +233,7 @@ impl Scrape {
 
 impl Next {
     /// Behind which labels it is, if any; `None` if there is none.
+    #[allow(clippy::option_option, reason = "whether there is one, and whether behind something")]
     fn behind(self) -> Option<Option<LabelSet>> {
         match self {
             Next::First => Some(None),

@@ -57,7 +57,7 @@ struct Many {
     found: u64,
     /// From a request's first byte to its acknowledgement, without and with scrapes.
     quiet: Histogram<u64>,
-    scraped: Histogram<u64>,
+    busy: Histogram<u64>,
 }
 
 pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, TestbedError> {
@@ -114,7 +114,10 @@ impl Bench {
         let cost = async |process: &Process| {
             let before = process.usage()?;
             send(arguments, process, requests, spans).await?;
-            Ok::<_, TestbedError>(per_million(process.usage()?.cpu - before.cpu, spans))
+            Ok::<_, TestbedError>(per_million(
+                process.usage()?.cpu.saturating_sub(before.cpu),
+                spans,
+            ))
         };
         let (plain, counting);
         if plain_first {
@@ -167,9 +170,9 @@ impl Bench {
             }
             Ok::<_, TestbedError>(latency)
         };
-        let (scrapes, scraped) = tokio::join!(scraping, loading);
-        let ((scrapes, page), scraped) = (scrapes?, scraped?);
-        Ok(Many { bytes, scrapes, page, found, quiet, scraped })
+        let (scrapes, busy) = tokio::join!(scraping, loading);
+        let ((scrapes, page), busy) = (scrapes?, busy?);
+        Ok(Many { bytes, scrapes, page, found, quiet, busy })
     }
 
     /// How long requests take, one at a time on each connection.
@@ -267,7 +270,7 @@ fn report(arguments: &MeasureArguments, rounds: &[Round], many: &Many) -> Report
     let (scrape, range) = median(&many.scrapes, 2, "s");
     let size = real(many.page as u64) / 1_048_576.0;
     report.row("a scrape", scrape, format!("{range} of {size:.0} MiB"));
-    for (label, latency) in [("without", &many.quiet), ("during", &many.scraped)] {
+    for (label, latency) in [("without", &many.quiet), ("during", &many.busy)] {
         let at = |quantile| real(latency.value_at_quantile(quantile)) / 1000.0;
         report.row(
             format!("a request, {label} scrapes"),

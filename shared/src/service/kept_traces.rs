@@ -5,7 +5,7 @@
 //! another. That a trace seems kept which was not has a chance of 2⁻⁵⁰ or so.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,7 +18,7 @@ const LINES: usize = 1 << 14;
 #[derive(Debug, Default)]
 pub struct KeptTraces {
     table: OnceLock<Box<[[AtomicU64; WAYS]]>>,
-    noted: AtomicU64,
+    noted: AtomicUsize,
 }
 
 impl KeptTraces {
@@ -39,7 +39,7 @@ impl KeptTraces {
             return;
         }
         // By turns over all lines, so of one line about the oldest goes.
-        let turn = self.noted.fetch_add(1, Relaxed) as usize / LINES % WAYS;
+        let turn = self.noted.fetch_add(1, Relaxed) / LINES % WAYS;
         let free = line.iter().position(|slot| slot.load(Relaxed) == 0);
         line[free.unwrap_or(turn)].store(hash, Relaxed);
     }

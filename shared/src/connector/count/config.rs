@@ -68,7 +68,7 @@ impl Decode for DefaultValue {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         match &node.data {
             Data::String(text) => Some(Self::Text(text.clone())),
-            Data::Int(value) => i64::try_from(*value).ok().map(Self::Int),
+            Data::Int(value) => Some(Self::Int(*value)),
             Data::Float(value) => Some(Self::Double(*value)),
             _ => expected("a text or a number", node, at, problems),
         }

@@ -49,6 +49,7 @@ fn start(config: &CountConfig, signal: Signal, sink: &Arc<Sink>) -> Next {
 }
 
 /// A metric that counts what fulfils one of `conditions`, by these attributes.
+#[allow(clippy::unnecessary_wraps, reason = "as a section may have it")]
 fn counting(
     name: &str,
     conditions: &[&str],
@@ -76,6 +77,7 @@ fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.to_owned()))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as an entry may have it")]
 fn resource(name: &str) -> Option<Resource> {
     Some(Resource { attributes: vec![text("service.name", name)], ..Resource::default() })
 }

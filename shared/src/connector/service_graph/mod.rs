@@ -1,7 +1,7 @@
 //! `service_graph`: a connector that turns pairs of spans into metrics of the requests between
 //! services.
 //!
-//! A pure core ([`graph`]) pairs and counts; the shell here tells it the time, and hands its
+//! A pure core (`graph`) pairs and counts; the shell here tells it the time, and hands its
 //! metrics on at every `metrics_flush_interval` and once more when it stops.
 //!
 //! ```text

@@ -165,7 +165,11 @@ impl<'s> Emitter<'s> {
                 message.packed_fixed64(6, series.body.counts());
                 self.exemplars(message, 8, series);
             }
-            Point::End => return message.varint(10, NO_RECORDED_VALUE),
+            // With its buckets, so that receivers which make a series of each end them all.
+            Point::End => {
+                message.packed_fixed64(6, (0..family.slots).map(|_| 0));
+                message.varint(10, NO_RECORDED_VALUE);
+            }
         }
         let bounds = self.settings.bounds_ns.iter();
         let bounds = bounds.map(|bound| in_unit(u128::from(*bound), unit).to_bits());

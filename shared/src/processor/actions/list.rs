@@ -145,7 +145,9 @@ mod tests {
     fn span(attributes: &[(&[u8], &[u8])]) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.bytes(1, &[7; 16]);
-        attributes.iter().for_each(|(key, text)| writer.string_attribute(9, key, text));
+        for (key, text) in attributes {
+            writer.string_attribute(9, key, text);
+        }
         writer.bytes(5, b"name");
         writer.into_vec()
     }

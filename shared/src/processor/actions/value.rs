@@ -167,11 +167,11 @@ mod tests {
 
     #[test]
     fn values_are_converted_where_they_can_be() {
+        use AnyValue::{Double, Int, String};
         let check = |json: serde_json::Value, to: ConvertedType, expected: Option<AnyValue<'_>>| {
             let converted = converted(&literal(&json).0, to);
             assert_eq!(converted.as_deref().map(AnyValue::read), expected, "{json}");
         };
-        use AnyValue::{Double, Int, String};
         check(json!(5), ConvertedType::String, Some(String(b"5")));
         check(json!(0.25), ConvertedType::String, Some(String(b"0.25")));
         check(json!("5"), ConvertedType::String, None);

@@ -1,6 +1,6 @@
 //! `delta_to_cumulative`: adds up the deltas of each stream, and hands on totals in their place.
 //!
-//! A pure core ([`accumulator`]) adds; the shell here tells it the time and forgets stale streams.
+//! A pure core (`accumulator`) adds; the shell here tells it the time and forgets stale streams.
 //! A batch leaves as it came, with each delta replaced by its stream's total so far; what holds no
 //! deltas passes through.
 //!

@@ -411,6 +411,7 @@ mod tests {
         verdict.inscription
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "compared with what an item may carry")]
     fn threshold(threshold: u64) -> Option<Carried> {
         Some(Carried { randomness: None, threshold: Some(threshold) })
     }

@@ -99,7 +99,7 @@ config_struct! {
         pub name: String = String::new(),
         /// Value where neither has it; without one, the dimension is left out there.
         pub default: Option<String> = None,
-        /// A pattern of names, as in [`Glob`](super::glob::Glob).
+        /// A pattern of names, as in `glob.rs`.
         pub glob: String = String::new(),
     }
 }
@@ -147,7 +147,7 @@ config_struct! {
         /// exemplar leads to a trace.
         pub sampled_only: bool = false,
         /// Ours: how long such a span waits for that to be decided, from its end.
-        pub sampled_wait: Duration = Duration::from_mins(2),
+        pub sampled_wait: Duration = Duration::from_secs(120),
     }
 }
 
