@@ -2,10 +2,10 @@
 //! want to point at nothing.
 //!
 //! A table of hashes that others read while it is written: what finds no room takes the place of
-//! another. That a trace seems kept which was not has a chance of 2⁻⁵⁰ or so.
+//! another, whichever. That a trace seems kept which was not has a chance of 2⁻⁵⁰ or so.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,7 +18,6 @@ const LINES: usize = 1 << 14;
 #[derive(Debug, Default)]
 pub struct KeptTraces {
     table: OnceLock<Box<[[AtomicU64; WAYS]]>>,
-    noted: AtomicUsize,
 }
 
 impl KeptTraces {
@@ -38,10 +37,8 @@ impl KeptTraces {
         if line.iter().any(|slot| slot.load(Relaxed) == hash) {
             return;
         }
-        // By turns over all lines, so of one line about the oldest goes.
-        let turn = self.noted.fetch_add(1, Relaxed) / LINES % WAYS;
         let free = line.iter().position(|slot| slot.load(Relaxed) == 0);
-        line[free.unwrap_or(turn)].store(hash, Relaxed);
+        line[free.unwrap_or(way_of(hash))].store(hash, Relaxed);
     }
 
     /// Whether a trace was kept lately.
@@ -60,6 +57,12 @@ fn hash(trace_id: &[u8; 16]) -> u64 {
 #[allow(clippy::cast_possible_truncation, reason = "the low bits are meant")]
 fn line_of(hash: u64) -> usize {
     hash as usize % LINES
+}
+
+/// Which one goes where all are taken, at random: by other bits than the line.
+#[allow(clippy::cast_possible_truncation, reason = "some bits are meant")]
+fn way_of(hash: u64) -> usize {
+    (hash >> 32) as usize % WAYS
 }
 
 #[cfg(test)]
