@@ -31,8 +31,8 @@ const SERIES: u64 = 100_000;
 const SERVICES: u64 = 100;
 /// Scrapes of all of them, of which the median counts.
 const SCRAPES: usize = 5;
-/// How often the backend that serves its metrics hands them on.
-const FLUSH: Duration = Duration::from_secs(2);
+/// How often the backend that serves its metrics hands them on: as in the sample configuration.
+const FLUSH: Duration = Duration::from_secs(15);
 
 struct Bench {
     plain: Process,
@@ -53,6 +53,8 @@ struct Many {
     /// Time of each scrape, in seconds, and the bytes of the last.
     scrapes: Vec<f64>,
     page: usize,
+    /// Series on the page as Prometheus counts them: lines with a value.
+    lines: u64,
     /// Lines of `calls` on the page that belong to these series.
     found: u64,
     /// From a request's first byte to its acknowledgement, without and with scrapes.
@@ -152,15 +154,16 @@ impl Bench {
         let stop = CancellationToken::new();
         let scraping = async {
             let mut scrapes = Vec::new();
-            let mut length = 0;
+            let (mut length, mut lines) = (0, 0);
             while scrapes.len() < SCRAPES {
                 let (seconds, text) = scrape(page).await?;
                 scrapes.push(seconds);
                 length = text.len();
+                lines = text.lines().filter(|line| !line.starts_with('#')).count() as u64;
                 sleep(Duration::from_millis(200)).await;
             }
             stop.cancel();
-            Ok::<_, TestbedError>((scrapes, length))
+            Ok::<_, TestbedError>((scrapes, length, lines))
         };
         let loading = async {
             let mut latency = self.latency(arguments, usual).await?;
@@ -171,8 +174,8 @@ impl Bench {
             Ok::<_, TestbedError>(latency)
         };
         let (scrapes, busy) = tokio::join!(scraping, loading);
-        let ((scrapes, page), busy) = (scrapes?, busy?);
-        Ok(Many { bytes, scrapes, page, found, quiet, busy })
+        let ((scrapes, page, lines), busy) = (scrapes?, busy?);
+        Ok(Many { bytes, scrapes, page, lines, found, quiet, busy })
     }
 
     /// How long requests take, one at a time on each connection.
@@ -269,7 +272,11 @@ fn report(arguments: &MeasureArguments, rounds: &[Round], many: &Many) -> Report
     report.row("resident memory a series", format!("{:.0} B", many.bytes), "");
     let (scrape, range) = median(&many.scrapes, 2, "s");
     let size = real(many.page as u64) / 1_048_576.0;
-    report.row("a scrape", scrape, format!("{range} of {size:.0} MiB"));
+    let lines = thousands(many.lines);
+    report.row("a scrape", scrape, format!("{range} of {lines} lines, {size:.0} MiB"));
+    let each: Vec<f64> = many.scrapes.iter().map(|time| time * 1e5 / real(many.lines)).collect();
+    let (scrape, range) = median(&each, 2, "s");
+    report.row("… by 100,000 lines", scrape, range);
     for (label, latency) in [("without", &many.quiet), ("during", &many.busy)] {
         let at = |quantile| real(latency.value_at_quantile(quantile)) / 1000.0;
         report.row(

@@ -235,6 +235,7 @@ impl<'a> Spans<'a, '_> {
                 count += 1;
             }
         }
+        counter.settle(resource, room);
         count
     }
 }

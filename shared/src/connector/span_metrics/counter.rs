@@ -1,6 +1,7 @@
 //! Counts spans into the series of their resource.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -13,7 +14,7 @@ use super::key::{OVERFLOW_KEY, Subject, write_dimensions, write_subject};
 use super::random::Random;
 use super::reader::{Layer, Reader};
 use super::self_time::SelfTime;
-use super::series::{Resource, Series, Table};
+use super::series::{Resource, Series};
 use super::settings::{Family, Settings, Shape, Source};
 use super::units::in_unit;
 use super::weight::Weights;
@@ -88,14 +89,40 @@ struct Sink<'s> {
     /// The coming flush.
     flush: u32,
     now_ns: u64,
+    /// Observations of one resource that are yet to be counted, and their keys one behind the other.
+    pending: Vec<Pending>,
+    keys: Vec<u8>,
 }
+
+/// An observation on its way to its series.
+struct Pending {
+    /// Index of its family.
+    family: usize,
+    hash: u64,
+    key: Range<usize>,
+    nanos: u64,
+    weight: u64,
+    exemplar: Option<Exemplar>,
+}
+
+/// Observations whose series are looked for together: enough that what memory takes for one is used
+/// for the others.
+const TOGETHER: usize = 32;
 
 impl<'a, 's> Counter<'a, 's> {
     pub(crate) fn new(settings: &'s Settings, random: Random, flush: u32, now_ns: u64) -> Self {
         Self {
             reader: Reader::new(settings),
             weights: Weights::new(),
-            sink: Sink { settings, random, tally: Tally::default(), flush, now_ns },
+            sink: Sink {
+                settings,
+                random,
+                tally: Tally::default(),
+                flush,
+                now_ns,
+                pending: Vec::with_capacity(TOGETHER),
+                keys: Vec::with_capacity(TOGETHER * 128),
+            },
             scope_name: &[],
             scope_version: &[],
             key: Writer::with_capacity(256),
@@ -124,7 +151,13 @@ impl<'a, 's> Counter<'a, 's> {
             if is_told { (name, scope.version()) } else { (&[][..], &[][..]) };
     }
 
-    /// Counts a span of this resource and scope.
+    /// Counts what is on its way into the series of `resource`. To be called when its spans are
+    /// over.
+    pub(crate) fn settle(&mut self, resource: &mut Resource, room: &impl Room) {
+        self.sink.settle(resource, room);
+    }
+
+    /// Counts a span of this resource and scope, as soon as some have come together.
     #[inline]
     pub(crate) fn count(
         &mut self,
@@ -154,7 +187,7 @@ impl<'a, 's> Counter<'a, 's> {
         let (duration_ns, weight) = (span.duration_ns(), weight.count);
         let settings = self.sink.settings;
         let layer = self.reader.read_span(&span);
-        for (family, table) in settings.families.iter().zip(&mut resource.tables) {
+        for (index, family) in settings.families.iter().enumerate() {
             let nanos = match family.source {
                 Source::Spans => duration_ns,
                 Source::SelfTimes => match self_time {
@@ -171,23 +204,22 @@ impl<'a, 's> Counter<'a, 's> {
                 Source::Events => continue,
             };
             write_end(family, layer, subject_end, &mut self.key);
-            let key = self.key.as_slice();
-            let (of_service, overflowed) = (&*resource.of_service, &mut resource.overflowed);
-            let place = Place { family, table, of_service, overflowed, key };
-            self.sink.add(place, Measured { span: &span, nanos, weight }, room);
+            self.sink.note(index, self.key.as_slice(), Measured { span: &span, nanos, weight });
         }
         let events = settings.families.iter().position(|family| family.source == Source::Events);
         if let Some(index) = events {
-            let (family, table) = (&settings.families[index], &mut resource.tables[index]);
             for event in span.events() {
                 let layer = self.reader.read_event(event);
-                write_end(family, layer, subject_end, &mut self.key);
-                let key = self.key.as_slice();
-                let (of_service, overflowed) = (&*resource.of_service, &mut resource.overflowed);
-                let place = Place { family, table, of_service, overflowed, key };
+                write_end(&settings.families[index], layer, subject_end, &mut self.key);
                 let measured = Measured { span: &span, nanos: duration_ns, weight };
-                self.sink.add(place, measured, room);
+                self.sink.note(index, self.key.as_slice(), measured);
+                if self.sink.pending.len() >= TOGETHER {
+                    self.sink.settle(resource, room);
+                }
             }
+        }
+        if self.sink.pending.len() >= TOGETHER {
+            self.sink.settle(resource, room);
         }
         resource.seen_ns = self.sink.now_ns;
         resource.fresh = true;
@@ -201,15 +233,6 @@ fn write_end(family: &Family, layer: &Layer<'_>, subject_end: usize, key: &mut W
     write_dimensions(family, &layer.values, &layer.matched, key);
 }
 
-/// Where a series is or will be.
-struct Place<'t> {
-    family: &'t Family,
-    table: &'t mut Table,
-    of_service: &'t AtomicUsize,
-    overflowed: &'t mut u64,
-    key: &'t [u8],
-}
-
 /// What was measured of a span.
 #[derive(Clone, Copy)]
 struct Measured<'t> {
@@ -219,23 +242,64 @@ struct Measured<'t> {
 }
 
 impl Sink<'_> {
+    /// Notes an observation for the series `key` of a family.
     #[inline]
-    fn add(&mut self, place: Place<'_>, measured: Measured<'_>, room: &impl Room) {
-        let Place { family, table, of_service, overflowed, key } = place;
-        let hash = xxh3_64(key);
+    fn note(&mut self, family: usize, key: &[u8], measured: Measured<'_>) {
+        let Measured { span, nanos, weight } = measured;
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        let exemplar = match self.settings.exemplars {
+            0 => None,
+            _ => Exemplar::of(span, nanos),
+        };
+        let (hash, key) = (xxh3_64(key), start..self.keys.len());
+        self.pending.push(Pending { family, hash, key, nanos, weight, exemplar });
+    }
+
+    /// Counts what was noted.
+    fn settle(&mut self, resource: &mut Resource, room: &impl Room) {
+        let (mut pending, mut keys) =
+            (std::mem::take(&mut self.pending), std::mem::take(&mut self.keys));
+        // Each series is looked for twice. The first looks do not depend on each other, so they wait
+        // for memory together; the second ones find it at hand.
+        let mut touched = 0;
+        for Pending { family, hash, key, .. } in &pending {
+            let series = resource.tables[*family].find(*hash, &keys[key.clone()]);
+            touched ^= series.map_or(0, |series| series.seen_ns);
+        }
+        std::hint::black_box(touched);
+        for observation in &pending {
+            self.add(resource, &keys[observation.key.clone()], observation, room);
+        }
+        pending.clear();
+        keys.clear();
+        (self.pending, self.keys) = (pending, keys);
+    }
+
+    #[inline]
+    fn add(
+        &mut self,
+        resource: &mut Resource,
+        key: &[u8],
+        observation: &Pending,
+        room: &impl Room,
+    ) {
+        let Pending { family, hash, nanos, weight, exemplar, .. } = *observation;
+        let table = &mut resource.tables[family];
+        let family = &self.settings.families[family];
         let present = table.series.len();
         let series = match table.series.find_mut(hash, |series| *series.body.key() == *key) {
             Some(series) => series,
             None => {
                 let bytes = Series::bytes_of(key, family);
-                match room.take(present, of_service, bytes) {
+                match room.take(present, &resource.of_service, bytes) {
                     Ok(()) => {
                         self.tally.bytes += bytes;
                         table.insert(hash, Series::new(key, family, self.flush, self.now_ns))
                     }
                     Err(limit) => {
                         self.tally.overflowed[limit as usize] += 1;
-                        *overflowed += 1;
+                        resource.overflowed += 1;
                         let (flush, now_ns) = (self.flush, self.now_ns);
                         let new = || Series::new(OVERFLOW_KEY, family, flush, now_ns);
                         table.overflow.get_or_insert_with(new)
@@ -243,7 +307,6 @@ impl Sink<'_> {
                 }
             }
         };
-        let Measured { span, nanos, weight } = measured;
         let slot = match family.shape {
             Shape::Sum | Shape::Exponential { .. } => 0,
             // Upper bounds belong to their bucket.
@@ -253,12 +316,10 @@ impl Sink<'_> {
         if let Some(histogram) = series.exponential_mut() {
             histogram.observe(in_unit(nanos.into(), self.settings.unit), weight);
         }
-        let limit = self.settings.exemplars;
-        if limit > 0
+        if let Some(exemplar) = exemplar
             && !series.is_overflow()
-            && let Some(exemplar) = Exemplar::of(span, nanos)
         {
-            series.offer(exemplar, limit, &mut self.random);
+            series.offer(exemplar, self.settings.exemplars, &mut self.random);
         }
     }
 }

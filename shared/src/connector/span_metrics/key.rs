@@ -208,6 +208,10 @@ pub(crate) fn write_value(message: &mut Writer, value: AnyValue<'_>) {
 /// The text with what is no UTF-8 replaced: a receiver may refuse a whole request for one bad
 /// name.
 pub(crate) fn valid_utf8(text: &[u8]) -> Cow<'_, [u8]> {
+    // Most texts are, and to see that is several times quicker.
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
     match String::from_utf8_lossy(text) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
         Cow::Owned(replaced) => Cow::Owned(replaced.into_bytes()),

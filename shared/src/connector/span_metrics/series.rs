@@ -190,6 +190,12 @@ impl Table {
         self.series.iter_mut().chain(&mut self.overflow)
     }
 
+    /// The series of a key.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<&Series> {
+        self.series.find(hash, |series| *series.body.key() == *key)
+    }
+
     /// Adds a series, which is not there yet.
     pub(crate) fn insert(&mut self, hash: u64, series: Series) -> &mut Series {
         self.series.insert_unique(hash, series, |series| xxh3_64(series.body.key())).into_mut()
