@@ -11,6 +11,7 @@ use shared::config::Compression;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::bench::BenchCommand;
 use crate::faulty::FaultySinkArguments;
 use crate::flood::FloodArguments;
 use crate::plan::FieldOrder;
@@ -19,7 +20,7 @@ use crate::scenario::ScenarioArguments;
 use crate::soak::SoakArguments;
 use crate::testbed::TestbedError;
 use crate::testbed::binaries::Binaries;
-use crate::{command, demo, faulty, flood, measure, scenario, soak};
+use crate::{bench, command, demo, faulty, flood, measure, scenario, soak};
 
 /// Demo, load generator, sink and benchmark of both tiers.
 #[derive(Debug, Parser)]
@@ -47,6 +48,9 @@ enum Command {
     Soak(SoakArguments),
     /// Measure one process of a tier, pinned to one core
     Measure(MeasureArguments),
+    /// Measure any OTLP gateway for fixed work, alone or in turns with another
+    #[command(subcommand)]
+    Bench(Box<BenchCommand>),
 }
 
 /// `loadtest demo`.
@@ -290,6 +294,7 @@ pub async fn main() -> ExitCode {
         Command::Scenario(arguments) => scenario::main(arguments, stop).await,
         Command::Soak(arguments) => soak::main(arguments, stop).await,
         Command::Measure(arguments) => measure::run(arguments, stop).await,
+        Command::Bench(command) => bench::run(*command, stop).await,
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

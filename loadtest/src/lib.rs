@@ -3,10 +3,12 @@
 //! [`generate`] makes [`item`]s by a [`plan`] and keeps the [`truth`]; [`oracle`] says which of them
 //! are kept. [`send`] sends them, [`ledger`] writes down what arrives. [`testbed`] runs both
 //! tiers as processes, [`audit`] adds up what they did. [`faulty`] is a backend that misbehaves,
-//! and [`scenario`] accounts for every span while it does. What it all shows is written by
+//! and [`scenario`] accounts for every span while it does. [`bench`] measures gateways, ours and
+//! others', from outside. What it all shows is written by
 //! [`progress`] and [`report`].
 
 pub mod audit;
+pub mod bench;
 pub mod cli;
 pub mod command;
 pub mod demo;

@@ -34,6 +34,18 @@ pub const DEFAULT_SALT: &str = "default-hash-seed";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sightings(u32);
 
+impl Sightings {
+    /// As a number, to be kept in a file.
+    pub(crate) fn to_bits(&self) -> u32 {
+        self.0
+    }
+
+    /// What [`Sightings::to_bits`] made a number of.
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+}
+
 /// A list of policies, of which one suffices.
 #[derive(Debug, Clone, Default)]
 pub struct Policies {

@@ -13,8 +13,10 @@ pub struct Plan {
     pub signal: Signal,
     /// Number of traces; the generator may be told to finish earlier.
     pub traces: u64,
-    /// Number of services, at most [`Plan::MAX_SERVICES`].
+    /// Number of services, at most [`Plan::MAX_SERVICES`]; with one, it has one instance.
     pub services: usize,
+    /// What spans carry.
+    pub look: Look,
     /// Spans in a request; the last ones may have fewer.
     pub spans_per_request: usize,
     /// Number of consecutive requests that the spans of a trace are spread over.
@@ -38,6 +40,7 @@ impl Plan {
             signal: Signal::Traces,
             traces,
             services: 12,
+            look: Look::Plain,
             spans_per_request: 128,
             spread: 4,
             giants: 0,
@@ -59,6 +62,17 @@ impl Plan {
         self.spans_per_request = self.spans_per_request.min(most.max(1));
         self
     }
+}
+
+/// What spans carry besides ids, name, kind, times and status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Twelve attributes after the semantic conventions, now and then an event or a link.
+    Plain,
+    /// Nothing.
+    Tiny,
+    /// Twenty attributes of 5,000 bytes.
+    Fat,
 }
 
 /// Order in which a message's fields are written.

@@ -105,6 +105,13 @@ impl Counts {
         self.failed_spans.load(Ordering::Relaxed)
     }
 
+    /// Notes that spans were given up, and why.
+    pub(crate) fn give_up(&self, spans: u64, reason: String) {
+        self.failed_spans.fetch_add(spans, Ordering::Relaxed);
+        let mut last = self.last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *last = Some(reason);
+    }
+
     /// Why spans were given up, if any were.
     pub fn last_failure(&self) -> Option<String> {
         self.last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
@@ -236,12 +243,7 @@ async fn deliver(load: &Load, job: Job, counts: &Counts) -> bool {
                 let wait = rejected.retry_after.unwrap_or(backoff);
                 let hopeless = rejected.kind == RejectedKind::Permanent;
                 if hopeless || Instant::now() + wait > give_up {
-                    counts.failed_spans.fetch_add(spans, Ordering::Relaxed);
-                    let mut last = counts
-                        .last_failure
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
-                    *last = Some(rejected.reason.into_owned());
+                    counts.give_up(spans, rejected.reason.into_owned());
                     return false;
                 }
                 counts.retries.fetch_add(1, Ordering::Relaxed);

@@ -87,6 +87,9 @@ pub struct RunArguments {
     /// Share of a round's spans that is sent before the first round, in percent
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(20..=1000))]
     pub warm_up: u32,
+    /// How long what was acknowledged, or has to be decided, may take to arrive
+    #[arg(long, value_parser = duration, default_value = "30s")]
+    pub patience: Duration,
     /// How long after the last load the memory is read that is left
     #[arg(long, value_parser = duration, default_value = "10s")]
     pub idle: Duration,

@@ -13,25 +13,25 @@ use std::convert::Infallible;
 
 /// The codes that are answered with here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
+pub(crate) enum Code {
     InvalidArgument = 3,
     ResourceExhausted = 8,
     Unimplemented = 12,
     Unavailable = 14,
 }
 
-pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// The message of a request that came with its frame; `None` when the frame is not whole or the
 /// message is compressed.
-pub(super) fn message(framed: &Bytes) -> Option<Bytes> {
+pub(crate) fn message(framed: &Bytes) -> Option<Bytes> {
     let (prefix, _) = framed.split_at_checked(5)?;
     let length = u32::from_be_bytes(prefix[1..].try_into().expect("four bytes")) as usize;
     (prefix[0] == 0 && framed.len() == 5 + length).then(|| framed.slice(5..))
 }
 
 /// Success; `rejected` items were not taken.
-pub(super) fn success(rejected: usize) -> Answer {
+pub(crate) fn success(rejected: usize) -> Answer {
     let mut message = Writer::new();
     if rejected > 0 {
         message.message(1, |partial| {
@@ -50,7 +50,7 @@ pub(super) fn success(rejected: usize) -> Answer {
 }
 
 /// A failure, with a `RetryInfo` if there is a delay.
-pub(super) fn failure(code: Code, text: &'static str, delay: Option<Duration>) -> Answer {
+pub(crate) fn failure(code: Code, text: &'static str, delay: Option<Duration>) -> Answer {
     let mut answer = answer(Empty::new().boxed_unsync());
     let headers = answer.headers_mut();
     headers.insert("grpc-status", HeaderValue::from(code as u16));

@@ -10,7 +10,7 @@
 
 mod control;
 mod fault;
-mod grpc;
+pub(crate) mod grpc;
 pub mod process;
 pub mod record;
 mod serve;

@@ -7,6 +7,7 @@
 mod attributes;
 pub mod draft;
 pub mod encode;
+mod look;
 mod telemetry;
 mod trace;
 pub mod vocabulary;
@@ -26,6 +27,7 @@ use crate::oracle::Policies;
 use crate::plan::Plan;
 use crate::truth::Truth;
 use draft::{Link, Span};
+use look::Dresser;
 
 /// An endless source of requests, until its plan is fulfilled.
 pub struct Generator {
@@ -35,6 +37,7 @@ pub struct Generator {
     /// Spans of the next requests, the very next first.
     upcoming: VecDeque<Vec<Span>>,
     previous: Option<Link>,
+    dresser: Dresser,
     truth: Truth,
 }
 
@@ -42,13 +45,14 @@ impl Generator {
     /// A generator for `plan` that notes what `policies` would see.
     ///
     /// # Panics
-    /// When the plan has fewer than two services or more than there are, or sizes of 0.
+    /// When the plan has no services or more than there are, or sizes of 0.
     pub fn new(plan: Plan, policies: Arc<Policies>) -> Self {
-        assert!((2..=Plan::MAX_SERVICES).contains(&plan.services), "2 to 20 services");
+        assert!((1..=Plan::MAX_SERVICES).contains(&plan.services), "1 to 20 services");
         assert!(plan.spans_per_request > 0 && plan.spread > 0, "sizes of at least 1");
         let upcoming = (0..plan.spread).map(|_| Vec::new()).collect();
         let rng = StdRng::seed_from_u64(plan.seed);
-        Self { plan, policies, rng, upcoming, previous: None, truth: Truth::default() }
+        let dresser = Dresser::new(&plan);
+        Self { plan, policies, rng, upcoming, previous: None, dresser, truth: Truth::default() }
     }
 
     /// Begins no further trace; what was begun is still handed out.
@@ -92,10 +96,13 @@ impl Generator {
         let trace = self.truth.traces.len();
         // A thousand traces begin each second, whatever the rate of sending is.
         let start_ns = self.plan.start_ns + trace as u64 * 1_000_000;
-        let (services, giants, previous) = (self.plan.services, self.plan.giants, self.previous);
-        let spans =
+        let (giants, previous) = (self.plan.giants, self.previous);
+        // A call tree needs two; if there is to be one, it then answers to itself.
+        let services = self.plan.services.max(2);
+        let mut spans =
             trace::Grower { rng: &mut self.rng, services, giants, trace, start_ns, previous }
                 .grow();
+        self.dresser.dress(&mut spans);
         self.truth.begin(&spans, &self.policies);
         self.previous = Some(Link { trace_id: spans[0].trace_id, span_id: spans[0].span_id });
         for span in spans {

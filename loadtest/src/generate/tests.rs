@@ -9,7 +9,7 @@ use shared::Signal;
 use shared::wire::Layout;
 
 use super::*;
-use crate::plan::FieldOrder;
+use crate::plan::{FieldOrder, Look};
 
 fn generate(plan: Plan) -> (Vec<Batch>, Truth) {
     let mut generator = Generator::new(plan, Arc::new(Policies::of_sample_config()));
@@ -166,4 +166,31 @@ fn a_finished_generator_hands_out_what_it_began() {
     }
     let expected: u64 = generator.truth().traces.iter().map(|trace| u64::from(trace.spans)).sum();
     assert_eq!(spans, expected);
+}
+
+#[test]
+fn spans_look_as_planned() {
+    let spans = |look, services| {
+        let (requests, _) = generate(Plan { services, look, ..Plan::new(3, 20) });
+        requests.iter().flat_map(|request| decode(request).resource_spans).collect::<Vec<_>>()
+    };
+    let tiny = spans(Look::Tiny, 12);
+    let plain = spans(Look::Plain, 12);
+    assert_eq!(tiny.len(), plain.len(), "the same spans, but for what they carry");
+    for group in tiny {
+        for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+            assert!(span.attributes.is_empty() && span.events.is_empty() && span.links.is_empty());
+        }
+    }
+    for group in spans(Look::Fat, 12) {
+        for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+            assert_eq!(span.attributes.len(), 20);
+            assert!((100_000..101_500).contains(&span.encoded_len()), "{}", span.encoded_len());
+        }
+    }
+    let one: std::collections::HashSet<_> = spans(Look::Plain, 1)
+        .iter()
+        .map(|group| group.resource.clone().unwrap().encode_to_vec())
+        .collect();
+    assert_eq!(one.len(), 1);
 }

@@ -12,8 +12,6 @@ mod span_metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
 use shared::Batch;
 use shared::config::Compression;
 use shared::queue::Sender;
@@ -27,6 +25,7 @@ use crate::report::Report;
 use crate::send::Load;
 use crate::testbed::TestbedError;
 use crate::testbed::cluster::client;
+use crate::testbed::cores::Cores;
 use crate::truth::Truth;
 
 /// The core of the process that is measured.
@@ -62,22 +61,14 @@ pub async fn run(
     }
 }
 
-/// Moves every thread of this process to the other cores; those that are yet to come follow.
+/// Moves this process to the other cores.
 fn leave_core_alone() -> Result<(), TestbedError> {
-    let failed = |error: nix::Error| TestbedError::new(format!("cannot choose cores: {error}"));
-    let mut others = sched_getaffinity(Pid::from_raw(0)).map_err(failed)?;
-    others.unset(CORE).map_err(failed)?;
-    if (0..CpuSet::count()).all(|core| !others.is_set(core).unwrap_or(false)) {
+    let mut others = Cores::available()?.numbers();
+    others.retain(|core| *core != CORE);
+    if others.is_empty() {
         return Err(TestbedError::new("measuring needs two cores: one is for what is measured"));
     }
-    let tasks = std::fs::read_dir("/proc/self/task")
-        .map_err(|error| TestbedError::new(format!("cannot list threads: {error}")))?;
-    for task in tasks.flatten() {
-        if let Some(id) = task.file_name().to_str().and_then(|name| name.parse().ok()) {
-            sched_setaffinity(Pid::from_raw(id), &others).map_err(failed)?;
-        }
-    }
-    Ok(())
+    Cores::only(&others)?.move_this_process()
 }
 
 /// Requests made in advance, and the truth about them.

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod binaries;
 pub mod cluster;
+pub mod cores;
 pub mod dns;
 pub mod http;
 pub mod kubernetes;

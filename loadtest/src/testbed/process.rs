@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use super::binaries::{Binaries, workspace};
+use super::cores::Cores;
 use super::page::Page;
 use super::usage::Usage;
 use super::{TestbedError, address, http};
@@ -182,7 +182,7 @@ impl Launch {
             .process_group(0)
             .kill_on_drop(true);
         let child = match self.core {
-            Some(core) => on_core(core, || command.spawn()),
+            Some(core) => Cores::only(&[core])?.run(|| command.spawn()),
             None => command.spawn(),
         };
         let child =
@@ -191,18 +191,6 @@ impl Launch {
         process.wait_until_healthy().await?;
         Ok(process)
     }
-}
-
-/// Runs `spawn` on one core, which a child inherits.
-fn on_core<T>(core: usize, spawn: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
-    let this_thread = Pid::from_raw(0);
-    let before = sched_getaffinity(this_thread)?;
-    let mut only = CpuSet::new();
-    only.set(core)?;
-    sched_setaffinity(this_thread, &only)?;
-    let spawned = spawn();
-    sched_setaffinity(this_thread, &before)?;
-    spawned
 }
 
 /// A process that runs. Dropping it kills it.

@@ -8,6 +8,7 @@
 mod common;
 
 mod authentication;
+mod benchmarks;
 mod configuration;
 mod conservation;
 mod descriptors;
