@@ -132,7 +132,7 @@ fn metric_data(number: u32) -> Option<(&'static str, Types, Types)> {
 
 fn check_entry(signal: Signal, entry: &[u8], seen: &mut Seen) -> Result<(), Malformed> {
     for_each_field(entry, "resource entry", ENTRY, |number, value| match (number, value) {
-        (1, Value::Bytes(resource)) => check_fields(resource, "Resource", RESOURCE),
+        (1, Value::Bytes(resource)) => pass_over(resource, &RESOURCE_KIND).map(drop),
         (2, Value::Bytes(scope)) => check_scope_entry(signal, scope, seen),
         _ => Ok(()),
     })
@@ -140,10 +140,10 @@ fn check_entry(signal: Signal, entry: &[u8], seen: &mut Seen) -> Result<(), Malf
 
 fn check_scope_entry(signal: Signal, entry: &[u8], seen: &mut Seen) -> Result<(), Malformed> {
     for_each_field(entry, "scope entry", ENTRY, |number, value| match (number, value) {
-        (1, Value::Bytes(scope)) => check_fields(scope, "InstrumentationScope", SCOPE),
+        (1, Value::Bytes(scope)) => pass_over(scope, &SCOPE_KIND).map(drop),
         (2, Value::Bytes(record)) => match signal {
-            Signal::Traces => check_ids(record, seen, "Span", SPAN, 1, [2, 4]),
-            Signal::Logs => check_ids(record, seen, "LogRecord", LOG_RECORD, 9, [10, 10]),
+            Signal::Traces => check_record(record, seen, &SPAN_KIND),
+            Signal::Logs => check_record(record, seen, &LOG_RECORD_KIND),
             Signal::Metrics => {
                 seen.items += Metric::read(record).points().count();
                 check_metric(record)
@@ -153,43 +153,135 @@ fn check_scope_entry(signal: Signal, entry: &[u8], seen: &mut Seen) -> Result<()
     })
 }
 
-/// Checks a record's top-level fields and notes where its trace id stands.
-#[inline(always)]
-#[allow(
-    clippy::inline_always,
-    reason = "a copy for each signal, whose field numbers are constants"
-)]
-fn check_ids(
-    record: &[u8],
-    seen: &mut Seen,
-    message: &'static str,
+/// A kind of message whose fields are only passed over, but for ids.
+struct Kind {
+    name: &'static str,
     types: Types,
+    /// The numbers of the fields that hold ids; 0 where there is none.
     trace_id: u32,
     span_ids: [u32; 2],
-) -> Result<(), Malformed> {
-    let mut fields = Fields::new(record);
-    let (mut ids, mut field_count, mut id_index, mut id_field) = (0_u32, 0_u32, 0_u32, &[][..]);
-    for field in fields.by_ref() {
-        check_type(&field, types, message)?;
-        if let Value::Bytes(content) = field.value {
-            if field.number == trace_id {
-                if !matches!(content.len(), 0 | 16) {
-                    return Err(Malformed::TraceIdLength(content.len()));
-                }
-                (ids, id_index, id_field) = (ids + 1, field_count, field.raw);
-            } else if span_ids.contains(&field.number) && !matches!(content.len(), 0 | 8) {
-                return Err(Malformed::SpanIdLength(content.len()));
+    /// What to do with a field, by the first byte of its tag.
+    forms: [Form; 256],
+}
+
+/// What the first byte of a field's tag tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A length and as many bytes, which are nothing to look at.
+    Bytes,
+    /// A trace id.
+    TraceId,
+    /// A span id.
+    SpanId,
+    /// 64 bits follow.
+    Fixed64,
+    /// A varint follows.
+    Varint,
+    /// With a second byte of 1 that of field 16, 32 bits, which are a span's flags.
+    Flags,
+    /// A field of a wrong type or a rare one: it is to be read in full.
+    Other,
+}
+
+static RESOURCE_KIND: Kind = Kind::new("Resource", RESOURCE, 0, [0, 0]);
+static SCOPE_KIND: Kind = Kind::new("InstrumentationScope", SCOPE, 0, [0, 0]);
+static SPAN_KIND: Kind = Kind::new("Span", SPAN, 1, [2, 4]);
+static LOG_RECORD_KIND: Kind = Kind::new("LogRecord", LOG_RECORD, 9, [10, 10]);
+
+impl Kind {
+    const fn new(name: &'static str, types: Types, trace_id: u32, span_ids: [u32; 2]) -> Self {
+        let mut forms = [Form::Other; 256];
+        // Tags of one byte: numbers from 1 to 15.
+        let mut tag = 1 << 3;
+        while tag < 0x80 {
+            let (number, wire_type) = (tag >> 3, tag & 7);
+            let is_span_id = number == span_ids[0] as usize || number == span_ids[1] as usize;
+            if number >= types.len() || types[number] & (1 << wire_type) != 0 {
+                forms[tag] = match wire_type {
+                    0 => Form::Varint,
+                    1 => Form::Fixed64,
+                    2 if number == trace_id as usize => Form::TraceId,
+                    2 if is_span_id => Form::SpanId,
+                    2 => Form::Bytes,
+                    _ => Form::Other,
+                };
             }
+            tag += 1;
         }
-        field_count += 1;
+        if types.len() <= 16 || types[16] & I32 != 0 {
+            forms[0x85] = Form::Flags;
+        }
+        Self { name, types, trace_id, span_ids, forms }
     }
-    if fields.is_malformed() {
-        return Err(Malformed::Framing(message));
-    }
+}
+
+/// Checks a record's top-level fields and notes where its trace id stands.
+fn check_record(record: &[u8], seen: &mut Seen, kind: &Kind) -> Result<(), Malformed> {
+    let ids = pass_over(record, kind)?;
     // 18 bytes: tags and lengths may be written longer than they need to be, and an id may be empty.
-    let canonical = ids == 1 && id_field.len() == 18;
-    seen.note_record(canonical && id_index == 0, canonical && id_index + 1 == field_count);
+    let canonical = ids.count == 1 && ids.end - ids.start == 18;
+    seen.note_record(canonical && ids.start == 0, canonical && ids.end == record.len());
     Ok(())
+}
+
+/// Checks the fields of a message, and tells its trace ids.
+///
+/// This is the first to touch every record of a request, and most of them have a dozen attributes
+/// or more. So a field of the usual forms costs a look at its tag and its length.
+fn pass_over(message: &[u8], kind: &Kind) -> Result<Ids, Malformed> {
+    let mut ids = Ids::default();
+    let mut at = 0;
+    while let Some(tag) = message.get(at) {
+        let form = kind.forms[usize::from(*tag)];
+        let next = message.get(at + 1).copied().unwrap_or(u8::MAX);
+        // Four of five fields.
+        if form == Form::Bytes && next < 0x80 {
+            at += 2 + usize::from(next);
+            continue;
+        }
+        at += match (form, next) {
+            (Form::TraceId, 16) => {
+                ids = Ids { count: ids.count + 1, start: at, end: at + 18 };
+                18
+            }
+            (Form::SpanId, 8) => 10,
+            (Form::Fixed64, _) => 9,
+            (Form::Varint, _) if next < 0x80 => 2,
+            (Form::Flags, 1) => 6,
+            _ => check_field(message, at, &mut ids, kind)?,
+        };
+    }
+    match at == message.len() {
+        true => Ok(ids),
+        false => Err(Malformed::Framing(kind.name)),
+    }
+}
+
+/// The trace ids of a message.
+#[derive(Default)]
+struct Ids {
+    count: u32,
+    /// Where the last of them begins and ends, tag and length included.
+    start: usize,
+    end: usize,
+}
+
+/// Checks the field that begins at `at`, whatever it is, and tells its length.
+#[inline(never)]
+fn check_field(message: &[u8], at: usize, ids: &mut Ids, kind: &Kind) -> Result<usize, Malformed> {
+    let field = Fields::new(&message[at..]).next().ok_or(Malformed::Framing(kind.name))?;
+    check_type(&field, kind.types, kind.name)?;
+    if let Value::Bytes(content) = field.value {
+        if field.number == kind.trace_id {
+            if !matches!(content.len(), 0 | 16) {
+                return Err(Malformed::TraceIdLength(content.len()));
+            }
+            *ids = Ids { count: ids.count + 1, start: at, end: at + field.raw.len() };
+        } else if kind.span_ids.contains(&field.number) && !matches!(content.len(), 0 | 8) {
+            return Err(Malformed::SpanIdLength(content.len()));
+        }
+    }
+    Ok(field.raw.len())
 }
 
 fn check_metric(metric: &[u8]) -> Result<(), Malformed> {
@@ -215,10 +307,6 @@ fn check_point(point: &[u8], types: Types) -> Result<(), Malformed> {
             _ => Ok(()),
         }
     })
-}
-
-fn check_fields(message: &[u8], name: &'static str, types: Types) -> Result<(), Malformed> {
-    for_each_field(message, name, types, |_, _| Ok(()))
 }
 
 /// Visits the fields of `message`, all of which must be framed and typed correctly.

@@ -63,6 +63,67 @@ fn ids_of_odd_lengths_are_refused() {
     refused(Signal::Logs, &bytes(10, 1), Malformed::SpanIdLength(1));
 }
 
+/// What the check found, or found wrong, when every field was read in full.
+fn read_in_full(record: &[u8]) -> Result<Layout, Malformed> {
+    let (mut ids, mut at, mut leading, mut trailing) = (0, 0, false, false);
+    let mut fields = Fields::new(record);
+    for field in fields.by_ref() {
+        check_type(&field, SPAN, "Span")?;
+        let end = at + field.raw.len();
+        match (field.number, field.value) {
+            (1, Value::Bytes(id)) if !matches!(id.len(), 0 | 16) => {
+                return Err(Malformed::TraceIdLength(id.len()));
+            }
+            (2 | 4, Value::Bytes(id)) if !matches!(id.len(), 0 | 8) => {
+                return Err(Malformed::SpanIdLength(id.len()));
+            }
+            (1, _) => {
+                ids += 1;
+                let is_canonical = field.raw.len() == 18;
+                leading = is_canonical && at == 0;
+                trailing = is_canonical && end == record.len();
+            }
+            _ => {}
+        }
+        at = end;
+    }
+    match (fields.is_malformed(), ids, leading, trailing) {
+        (true, ..) => Err(Malformed::Framing("Span")),
+        (false, 1, true, _) => Ok(Layout::Leading),
+        (false, 1, false, true) => Ok(Layout::Trailing),
+        _ => Ok(Layout::Mixed),
+    }
+}
+
+#[test]
+fn passing_over_fields_finds_what_reading_them_does() {
+    let seeds: [&[u8]; 6] = [
+        &[0x0a, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+        &[0x12, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0x22, 0],
+        &[0x39, 1, 2, 3, 4, 5, 6, 7, 8, 0x85, 0x01, 1, 2, 3, 4, 0x30, 0x82, 0x01],
+        &[0x4a, 3, 1, 2, 3, 0x4a, 0x83, 0x00, 1, 2, 3, 0x30, 1],
+        &[0x6d, 1, 2, 3, 4, 0x7b, 0x08, 1, 0x7c],
+        &[0x9a, 0x06, 1, 7],
+    ];
+    let check_one = |record: &[u8]| {
+        let found = check(Signal::Traces, &request(record)).map(|checked| checked.layout);
+        assert_eq!(found, read_in_full(record), "{record:?}");
+    };
+    for first in seeds {
+        for second in seeds {
+            let record = [first, second].concat();
+            (0..=record.len()).for_each(|end| check_one(&record[..end]));
+            for index in 0..record.len() {
+                for byte in [0x00, 0x02, 0x08, 0x0a, 0x0c, 0x22, 0x7f, 0x80, 0xff] {
+                    let mut changed = record.clone();
+                    changed[index] = byte;
+                    check_one(&changed);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_known_field_of_another_type_is_refused() {
     let varint = |number| written(|record| record.varint(number, 1));
