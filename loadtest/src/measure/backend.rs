@@ -158,13 +158,15 @@ impl Bench {
         let load = closed_loop(arguments, self.backend.at(GRPC))?;
         let source = Replay::new(Arc::clone(&prepared.requests), prepared.requests.len());
         let outcome = load.run(source, Arc::clone(&counts), CancellationToken::new()).await;
-        let loaded = self.backend.usage()?;
+        let (loaded, loaded_at) = (self.backend.usage()?, shared::clock::now());
         let held = self.flow().await?.held;
         // Looking at the sink costs the backend nothing; its metrics page does.
         until("the kept spans are exported", async || {
             Ok(self.sink.ledger().spans() - sink_before >= expected)
         })
         .await?;
+        // Until then there is nothing to see, and looking costs the backend a page each time.
+        sleep(DECISION_WAIT.saturating_sub(loaded_at.elapsed())).await;
         until("the backend judged and exported every trace", async || {
             let flow = self.flow().await?;
             Ok(flow.held == 0 && flow.exported + flow.failed >= flow.forwarded)

@@ -65,13 +65,16 @@ impl<'a> AnyValue<'a> {
 pub struct Attributes<'a> {
     fields: Fields<'a>,
     number: u32,
+    /// The tag of the entries, if it is one byte.
+    tag: Option<u8>,
 }
 
 impl<'a> Attributes<'a> {
     /// The attributes of `message` under `number`: 1 in a resource, 3 in a scope, 9 in a span.
     #[inline]
     pub fn new(message: &'a [u8], number: u32) -> Self {
-        Self { fields: Fields::new(message), number }
+        let tag = u8::try_from(number << 3 | 2).ok().filter(|tag| *tag < 0x80);
+        Self { fields: Fields::new(message), number, tag }
     }
 
     /// The entries of a `KeyValueList` message, as given by [`AnyValue::KeyValues`].
@@ -94,15 +97,21 @@ impl<'a> Attributes<'a> {
     /// The same, with the `AnyValue` message of each value unread: passing over the attributes that
     /// are not wanted costs half as much.
     #[inline]
-    pub fn unread(mut self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        std::iter::from_fn(move || {
-            let (key, value) = split_entry(self.next_entry()?);
-            Some((key, value.unwrap_or_default()))
-        })
+    pub fn unread(self) -> Unread<'a> {
+        Unread(self)
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
     fn next_entry(&mut self) -> Option<&'a [u8]> {
+        match self.tag.and_then(|tag| self.fields.next_tagged(tag)) {
+            Some(entry) => Some(entry),
+            None => self.next_entry_of_any_form(),
+        }
+    }
+
+    #[inline(never)]
+    fn next_entry_of_any_form(&mut self) -> Option<&'a [u8]> {
         loop {
             let field = self.fields.next()?;
             if field.number == self.number
@@ -123,12 +132,38 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// See [`Attributes::unread`].
+#[derive(Debug, Clone)]
+pub struct Unread<'a>(Attributes<'a>);
+
+impl<'a> Iterator for Unread<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.0.next_entry()?;
+        Some(match split_usual_entry(entry) {
+            Some(split) => split,
+            None => {
+                let (key, value) = split_any_entry(entry);
+                (key, value.unwrap_or_default())
+            }
+        })
+    }
+}
+
 /// Reads a `KeyValue` message into its key and its value's message.
 #[inline]
 fn split_entry(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
     if let Some((key, value)) = split_usual_entry(entry) {
         return (key, Some(value));
     }
+    split_any_entry(entry)
+}
+
+#[inline(never)]
+fn split_any_entry(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
     let (mut key, mut value) = (&[][..], None);
     for field in Fields::new(entry) {
         match (field.number, field.value) {
@@ -142,7 +177,8 @@ fn split_entry(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// The same for the one form that nearly all entries have: a short key, then the value and
 /// nothing behind it. Looking up one attribute passes over many entries, so this pays.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
 fn split_usual_entry(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let [0x0a, length @ ..0x80, rest @ ..] = entry else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*length))?;

@@ -76,6 +76,52 @@ impl<'a> Fields<'a> {
         self.rest.len()
     }
 
+    /// The content of the next field, if it has this tag of one byte, is length-delimited and
+    /// shorter than 16 KiB.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
+    pub(super) fn next_tagged(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (content, rest) = split_tagged(self.rest, tag)?;
+        self.rest = rest;
+        Some(content)
+    }
+
+    /// The value of the next field, if it is a varint below 128 with this tag of one byte.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each span")]
+    pub(super) fn next_small(&mut self, tag: u8) -> Option<u8> {
+        let [found, value @ ..0x80, rest @ ..] = self.rest else { return None };
+        (*found == tag).then(|| {
+            self.rest = rest;
+            *value
+        })
+    }
+
+    /// The value of the next field, if it is of 64 bits with this tag of one byte.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each span")]
+    pub(super) fn next_fixed64(&mut self, tag: u8) -> Option<u64> {
+        let [found, rest @ ..] = self.rest else { return None };
+        let (value, rest) = rest.split_first_chunk::<8>().filter(|_| *found == tag)?;
+        self.rest = rest;
+        Some(u64::from_le_bytes(*value))
+    }
+
+    /// Passes over the fields that follow with this tag of one byte, as long as they are
+    /// length-delimited and shorter than 16 KiB; tells how many they were.
+    ///
+    /// Most of a span's fields are attributes, one behind the other. Who does not look into them
+    /// is past each at a few loads and an addition.
+    #[inline]
+    pub(super) fn skip_run(&mut self, tag: u8) -> u32 {
+        let (mut rest, mut count) = (self.rest, 0);
+        while let Some((_, after)) = split_tagged(rest, tag) {
+            (rest, count) = (after, count + 1);
+        }
+        self.rest = rest;
+        count
+    }
+
     /// Whether the iteration ended because the framing was broken.
     #[inline]
     pub fn is_malformed(&self) -> bool {
@@ -147,6 +193,22 @@ fn quick_field(input: &[u8]) -> Option<(Field<'_>, &[u8])> {
     let number = tag >> 3;
     let raw = input.get(..input.len() - rest.len())?;
     (number > 0).then_some((Field { number, value, raw }, rest))
+}
+
+/// Reads a length-delimited field with this tag of one byte: its content, and what is behind it.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
+fn split_tagged(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    debug_assert!(tag < 0x80 && tag & 7 == 2, "a tag of one byte, and length-delimited");
+    match input {
+        [found, length @ ..0x80, rest @ ..] if *found == tag => {
+            rest.split_at_checked(usize::from(*length))
+        }
+        [found, low, high @ ..0x80, rest @ ..] if *found == tag => {
+            rest.split_at_checked(usize::from(low & 0x7f) | usize::from(*high) << 7)
+        }
+        _ => None,
+    }
 }
 
 #[inline(never)]
@@ -269,6 +331,25 @@ mod tests {
         let mut nested = vec![0x0b; 200];
         nested.extend([0x0c; 200]);
         check(&nested, &[], true);
+    }
+
+    #[test]
+    fn a_run_of_like_fields_is_passed_over() {
+        let mut message = [&[0x4a, 1, b'x', 0x4a, 0][..], &[0x4a, 0x80, 1]].concat();
+        message.extend([b'y'; 128]);
+        let run = message.len();
+        message.extend([0x52, 0, 0x4a, 0]);
+        let mut fields = Fields::new(&message);
+        assert_eq!((fields.skip_run(0x4a), fields.remaining()), (3, message.len() - run));
+        assert_eq!(fields.skip_run(0x4a), 0);
+        assert_eq!(fields.next().map(|field| field.number), Some(10));
+        assert_eq!((fields.skip_run(0x4a), fields.remaining()), (1, 0));
+        // What is broken, or longer, is left to be read.
+        for rest in [&[0x4a][..], &[0x4a, 2, b'x'], &[0x4a, 0x80], &[0x4a, 0x80, 0x80, 1]] {
+            let mut fields = Fields::new(rest);
+            assert_eq!((fields.skip_run(0x4a), fields.remaining()), (0, rest.len()));
+            assert_eq!((fields.next(), fields.is_malformed()), (None, true));
+        }
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct Span<'a> {
     pub raw: &'a [u8],
 }
 
+/// Field 9, length-delimited.
+const ATTRIBUTE_TAG: u8 = 9 << 3 | 2;
+
 impl<'a> Span<'a> {
     /// Reads a `Span` message; of a field that occurs twice the last one counts.
     #[inline]
@@ -52,6 +55,7 @@ impl<'a> Span<'a> {
         let mut span = Self { raw, ..Self::default() };
         let (mut first, mut last) = (raw.len(), 0);
         let mut fields = Fields::new(raw);
+        span.read_leading(&mut fields);
         while let Some(field) = fields.next() {
             match (field.number, field.value) {
                 (1, Value::Bytes(bytes)) => span.trace_id = bytes,
@@ -63,8 +67,9 @@ impl<'a> Span<'a> {
                 (7, Value::Fixed64(nanos)) => span.start_ns = nanos,
                 (8, Value::Fixed64(nanos)) => span.end_ns = nanos,
                 (9, Value::Bytes(_)) => {
+                    first = first.min(raw.len() - fields.remaining() - field.raw.len());
+                    fields.skip_run(ATTRIBUTE_TAG);
                     last = raw.len() - fields.remaining();
-                    first = first.min(last - field.raw.len());
                 }
                 (15, Value::Bytes(bytes)) => span.status = bytes,
                 (16, Value::Fixed32(flags)) => span.flags = flags,
@@ -73,6 +78,33 @@ impl<'a> Span<'a> {
         }
         span.attribute_bytes = raw.get(first..last).unwrap_or_default();
         span
+    }
+
+    /// Reads what SDKs write ahead of the attributes, as far as it stands in their order: it needs
+    /// no choice by number and wire type.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each span, and so keeps all in registers")]
+    fn read_leading(&mut self, fields: &mut Fields<'a>) {
+        for (tag, field) in [
+            (0x0a, &mut self.trace_id),
+            (0x12, &mut self.span_id),
+            (0x1a, &mut self.trace_state),
+            (0x22, &mut self.parent_span_id),
+            (0x2a, &mut self.name),
+        ] {
+            if let Some(bytes) = fields.next_tagged(tag) {
+                *field = bytes;
+            }
+        }
+        if let Some(kind) = fields.next_small(0x30) {
+            self.kind = kind.into();
+        }
+        if let Some(nanos) = fields.next_fixed64(0x39) {
+            self.start_ns = nanos;
+        }
+        if let Some(nanos) = fields.next_fixed64(0x41) {
+            self.end_ns = nanos;
+        }
     }
 
     /// The span's attributes.

@@ -47,6 +47,11 @@ impl Writer {
         self.buffer.clear();
     }
 
+    /// Appends again what was written there.
+    pub fn repeat(&mut self, written: Range<usize>) {
+        self.buffer.extend_from_within(written);
+    }
+
     /// Takes back all but the first `length` bytes.
     pub fn truncate(&mut self, length: usize) {
         self.buffer.truncate(length);

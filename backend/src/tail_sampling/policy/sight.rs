@@ -6,7 +6,7 @@
 use std::cell::OnceCell;
 
 use shared::wire::export::{ResourceEntry, ScopeEntry};
-use shared::wire::{AnyValue, Resource, Span};
+use shared::wire::{AnyValue, Names, Resource, Span};
 
 use crate::tail_sampling::trace::Summary;
 
@@ -46,15 +46,15 @@ impl<'a> Sight<'a> {
     pub(in crate::tail_sampling) fn attribute(&self, key: KeyId) -> Option<AnyValue<'a>> {
         match self.found.get_or_init(|| self.keys.find(self.span)).get(key.0) {
             Some(found) => found.map(AnyValue::read),
-            None => self.span.attribute(&self.keys.keys[key.0]),
+            None => self.span.attribute(self.keys.0.get(key.0)?),
         }
     }
 
     /// The same for a key that may be none of those that were named.
     #[inline]
     pub(in crate::tail_sampling) fn attribute_named(&self, key: &[u8]) -> Option<AnyValue<'a>> {
-        match self.keys.place(key) {
-            Some(place) => self.attribute(KeyId(place)),
+        match self.keys.0.find(key) {
+            Some(number) => self.attribute(KeyId(number)),
             None => self.span.attribute(key),
         }
     }
@@ -65,71 +65,26 @@ impl<'a> Sight<'a> {
 pub(in crate::tail_sampling) struct KeyId(usize);
 
 /// The keys of all attributes that policies look for.
-#[derive(Debug)]
-pub(in crate::tail_sampling) struct Keys {
-    keys: Vec<Box<[u8]>>,
-    /// For each [`trait_of`] a key, which of the first keys have it, as bits. Most attributes are
-    /// passed over by this alone.
-    alike: [u16; TRAITS],
-}
-
-/// How many different traits keys have.
-const TRAITS: usize = 64;
-
-/// Something of a key that is quickly read and that other keys mostly have otherwise.
-#[inline]
-fn trait_of(key: &[u8]) -> usize {
-    // Keys of one namespace begin alike and differ in length and end.
-    let last = key.last().copied().unwrap_or_default();
-    let middle = key.get(key.len() / 2).copied().unwrap_or_default();
-    (key.len() + 7 * usize::from(last) + 3 * usize::from(middle)) % TRAITS
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { keys: Vec::new(), alike: [0; TRAITS] }
-    }
-}
+#[derive(Debug, Default)]
+pub(in crate::tail_sampling) struct Keys(Names);
 
 impl Keys {
     /// How many keys one walk looks for; further ones are looked for one by one.
-    const AT_ONCE: usize = u16::BITS as usize;
+    const AT_ONCE: usize = 16;
 
     /// The number of a key.
     pub(in crate::tail_sampling) fn intern(&mut self, key: &[u8]) -> KeyId {
-        if let Some(place) = self.keys.iter().position(|known| **known == *key) {
-            return KeyId(place);
-        }
-        let place = self.keys.len();
-        if place < Self::AT_ONCE {
-            self.alike[trait_of(key)] |= 1 << place;
-        }
-        self.keys.push(key.into());
-        KeyId(place)
-    }
-
-    /// The place of a key among the first ones.
-    #[inline]
-    fn place(&self, key: &[u8]) -> Option<usize> {
-        let mut alike = self.alike[trait_of(key)];
-        while alike != 0 {
-            let place = alike.trailing_zeros() as usize;
-            if *self.keys[place] == *key {
-                return Some(place);
-            }
-            alike &= alike - 1;
-        }
-        None
+        KeyId(self.0.add(key))
     }
 
     /// The first attribute of a span under each of the first keys.
     fn find<'a>(&self, span: &Span<'a>) -> Found<'a> {
         let mut found = [None; Self::AT_ONCE];
         for (key, value) in span.attributes().unread() {
-            if let Some(place) = self.place(key)
-                && found[place].is_none()
+            if let Some(number) = self.0.find(key)
+                && let Some(found) = found.get_mut(number)
             {
-                found[place] = Some(value);
+                *found = found.or(Some(value));
             }
         }
         found

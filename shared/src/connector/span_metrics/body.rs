@@ -56,6 +56,12 @@ impl Body {
         self.0.len()
     }
 
+    /// Something of both ends, so that all of it is at hand when it is needed.
+    #[inline]
+    pub(crate) fn touch(&self) -> u8 {
+        self.0[0] ^ self.0[self.0.len() - 1]
+    }
+
     /// The key.
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {

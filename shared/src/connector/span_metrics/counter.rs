@@ -12,10 +12,10 @@ use crate::wire::{self, Span, Writer, export::ScopeEntry};
 use super::exemplars::Exemplar;
 use super::key::{OVERFLOW_KEY, Subject, write_dimensions, write_subject};
 use super::random::Random;
-use super::reader::{Layer, Reader};
+use super::reader::{Reader, Said};
 use super::self_time::SelfTime;
 use super::series::{Resource, Series};
-use super::settings::{Family, Settings, Shape, Source};
+use super::settings::{Settings, Shape, Source};
 use super::units::in_unit;
 use super::weight::Weights;
 
@@ -77,8 +77,6 @@ pub(crate) struct Counter<'a, 's> {
     sink: Sink<'s>,
     scope_name: &'a [u8],
     scope_version: &'a [u8],
-    /// Begins with what the keys of all families begin with.
-    key: Writer,
 }
 
 /// Where observations go.
@@ -91,7 +89,7 @@ struct Sink<'s> {
     now_ns: u64,
     /// Observations of one resource that are yet to be counted, and their keys one behind the other.
     pending: Vec<Pending>,
-    keys: Vec<u8>,
+    keys: Writer,
 }
 
 /// An observation on its way to its series.
@@ -100,6 +98,8 @@ struct Pending {
     family: usize,
     hash: u64,
     key: Range<usize>,
+    /// Where its series stands in the table, most likely.
+    guess: Option<usize>,
     nanos: u64,
     weight: u64,
     exemplar: Option<Exemplar>,
@@ -121,11 +121,10 @@ impl<'a, 's> Counter<'a, 's> {
                 flush,
                 now_ns,
                 pending: Vec::with_capacity(TOGETHER),
-                keys: Vec::with_capacity(TOGETHER * 128),
+                keys: Writer::with_capacity(TOGETHER * 128),
             },
             scope_name: &[],
             scope_version: &[],
-            key: Writer::with_capacity(256),
         }
     }
 
@@ -180,13 +179,11 @@ impl<'a, 's> Counter<'a, 's> {
             scope_version: self.scope_version,
             extrapolated: weight.extrapolated,
         };
-        self.key.clear();
-        write_subject(self.sink.settings, &subject, &mut self.key);
-        let subject_end = self.key.len();
-
         let (duration_ns, weight) = (span.duration_ns(), weight.count);
         let settings = self.sink.settings;
-        let layer = self.reader.read_span(&span);
+        let noted = self.sink.pending.len();
+        let beginning = self.sink.begin_keys(&subject);
+        let said = self.reader.read_span(&span);
         for (index, family) in settings.families.iter().enumerate() {
             let nanos = match family.source {
                 Source::Spans => duration_ns,
@@ -203,16 +200,19 @@ impl<'a, 's> Counter<'a, 's> {
                 },
                 Source::Events => continue,
             };
-            write_end(family, layer, subject_end, &mut self.key);
-            self.sink.note(index, self.key.as_slice(), Measured { span: &span, nanos, weight });
+            self.sink.note(index, &beginning, &said, Measured { span: &span, nanos, weight });
+        }
+        if self.sink.pending.len() == noted {
+            self.sink.keys.truncate(beginning.start);
         }
         let events = settings.families.iter().position(|family| family.source == Source::Events);
         if let Some(index) = events {
             for event in span.events() {
-                let layer = self.reader.read_event(event);
-                write_end(&settings.families[index], layer, subject_end, &mut self.key);
+                // What was noted before may be counted meanwhile, and its keys forgotten.
+                let beginning = self.sink.begin_keys(&subject);
+                let said = self.reader.read_event(event);
                 let measured = Measured { span: &span, nanos: duration_ns, weight };
-                self.sink.note(index, self.key.as_slice(), measured);
+                self.sink.note(index, &beginning, &said, measured);
                 if self.sink.pending.len() >= TOGETHER {
                     self.sink.settle(resource, room);
                 }
@@ -226,13 +226,6 @@ impl<'a, 's> Counter<'a, 's> {
     }
 }
 
-/// Writes the part of the key that differs by family.
-#[inline]
-fn write_end(family: &Family, layer: &Layer<'_>, subject_end: usize, key: &mut Writer) {
-    key.truncate(subject_end);
-    write_dimensions(family, &layer.values, &layer.matched, key);
-}
-
 /// What was measured of a span.
 #[derive(Clone, Copy)]
 struct Measured<'t> {
@@ -242,34 +235,67 @@ struct Measured<'t> {
 }
 
 impl Sink<'_> {
-    /// Notes an observation for the series `key` of a family.
+    /// Writes what the keys of a subject begin with, in all families; tells where.
     #[inline]
-    fn note(&mut self, family: usize, key: &[u8], measured: Measured<'_>) {
-        let Measured { span, nanos, weight } = measured;
+    fn begin_keys(&mut self, subject: &Subject<'_>) -> Range<usize> {
         let start = self.keys.len();
-        self.keys.extend_from_slice(key);
+        write_subject(self.settings, subject, &mut self.keys);
+        start..self.keys.len()
+    }
+
+    /// Notes an observation for the series of a family whose key begins like this.
+    #[inline]
+    fn note(
+        &mut self,
+        index: usize,
+        beginning: &Range<usize>,
+        said: &Said<'_, '_>,
+        measured: Measured<'_>,
+    ) {
+        let Measured { span, nanos, weight } = measured;
+        // The first family goes on where the beginning ends; the others repeat it.
+        let start = match self.keys.len() == beginning.end {
+            true => beginning.start,
+            false => {
+                let start = self.keys.len();
+                self.keys.repeat(beginning.clone());
+                start
+            }
+        };
+        write_dimensions(&self.settings.families[index], said, &mut self.keys);
         let exemplar = match self.settings.exemplars {
             0 => None,
             _ => Exemplar::of(span, nanos),
         };
-        let (hash, key) = (xxh3_64(key), start..self.keys.len());
-        self.pending.push(Pending { family, hash, key, nanos, weight, exemplar });
+        let key = start..self.keys.len();
+        let hash = xxh3_64(&self.keys.as_slice()[key.clone()]);
+        self.pending.push(Pending {
+            family: index,
+            hash,
+            key,
+            guess: None,
+            nanos,
+            weight,
+            exemplar,
+        });
     }
 
     /// Counts what was noted.
     fn settle(&mut self, resource: &mut Resource, room: &impl Room) {
         let (mut pending, mut keys) =
             (std::mem::take(&mut self.pending), std::mem::take(&mut self.keys));
-        // Each series is looked for twice. The first looks do not depend on each other, so they wait
-        // for memory together; the second ones find it at hand.
-        let mut touched = 0;
-        for Pending { family, hash, key, .. } in &pending {
-            let series = resource.tables[*family].find(*hash, &keys[key.clone()]);
-            touched ^= series.map_or(0, |series| series.seen_ns);
+        // Each of these steps waits for memory, and the steps for one series do not depend on those
+        // for another; so each is taken for all of them, and they wait together.
+        for Pending { family, hash, guess, .. } in &mut pending {
+            *guess = resource.tables[*family].guess(*hash);
         }
+        let touched = pending.iter().fold(0, |touched, Pending { family, guess, .. }| {
+            let series = guess.and_then(|guess| resource.tables[*family].series.get_bucket(guess));
+            touched ^ series.map_or(0, |series| series.body.touch())
+        });
         std::hint::black_box(touched);
         for observation in &pending {
-            self.add(resource, &keys[observation.key.clone()], observation, room);
+            self.add(resource, &keys.as_slice()[observation.key.clone()], observation, room);
         }
         pending.clear();
         keys.clear();
@@ -284,11 +310,11 @@ impl Sink<'_> {
         observation: &Pending,
         room: &impl Room,
     ) {
-        let Pending { family, hash, nanos, weight, exemplar, .. } = *observation;
+        let Pending { family, hash, guess, nanos, weight, exemplar, .. } = *observation;
         let table = &mut resource.tables[family];
         let family = &self.settings.families[family];
         let present = table.series.len();
-        let series = match table.series.find_mut(hash, |series| *series.body.key() == *key) {
+        let series = match table.find_mut(guess, hash, key) {
             Some(series) => series,
             None => {
                 let bytes = Series::bytes_of(key, family);

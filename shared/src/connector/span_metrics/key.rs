@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use crate::wire::{AnyValue, Fields, StatusCode, Value, Writer};
 
 use super::config::{StatusAttribute, default_dimension as dimension};
+use super::reader::Said;
 use super::settings::{Family, Settings};
 
 const NAME: u32 = 1;
@@ -100,15 +101,10 @@ pub(crate) fn write_subject(settings: &Settings, subject: &Subject<'_>, key: &mu
     }
 }
 
-/// Writes what the keys of `family` end with. `values` has one for each name of the settings;
-/// `matched` is sorted by name.
-pub(crate) fn write_dimensions(
-    family: &Family,
-    values: &[Option<AnyValue<'_>>],
-    matched: &[Matched<'_>],
-    key: &mut Writer,
-) {
-    for attribute in matched {
+/// Writes what the keys of `family` end with.
+#[inline]
+pub(crate) fn write_dimensions(family: &Family, said: &Said<'_, '_>, key: &mut Writer) {
+    for attribute in said.matched {
         let is_named = || family.dimensions.iter().any(|named| *named.name == *attribute.name);
         if attribute.globs & family.globs != 0 && !is_named() {
             key.attribute(MATCHED, &valid_utf8(attribute.name), |message| {
@@ -117,11 +113,23 @@ pub(crate) fn write_dimensions(
         }
     }
     for (number, named) in (FIRST_DIMENSION..).zip(&family.dimensions) {
-        let default = named.default.as_deref().map(AnyValue::String);
-        if let Some(value) = values[named.slot].or(default) {
-            key.message(number, |message| write_value(message, value));
+        match (said.value(named.slot), &named.default) {
+            (Some(value), _) if is_plain_text(value) => key.bytes(number, value),
+            (Some(value), _) => {
+                key.message(number, |message| write_value(message, AnyValue::read(value)));
+            }
+            (None, Some(default)) => key.message(number, |message| message.bytes(1, default)),
+            (None, None) => {}
         }
     }
+}
+
+/// Whether an `AnyValue` message is a short text and nothing else, written in the one way that
+/// [`write_value`] writes it.
+#[inline]
+fn is_plain_text(value: &[u8]) -> bool {
+    matches!(value, [0x0a, length @ ..0x80, text @ ..]
+        if usize::from(*length) == text.len() && text.is_ascii())
 }
 
 /// Writes the attributes that `key` stands for as `KeyValue` fields under `number`, in the

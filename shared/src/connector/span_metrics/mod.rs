@@ -22,7 +22,6 @@ mod flush;
 mod glob;
 mod key;
 mod metrics;
-mod names;
 mod random;
 mod reader;
 mod self_time;

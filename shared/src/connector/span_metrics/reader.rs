@@ -5,7 +5,7 @@
 
 use hashbrown::HashMap;
 
-use crate::wire::{self, AnyValue, Attributes, Span};
+use crate::wire::{self, Attributes, Span};
 
 use super::key::Matched;
 use super::settings::Settings;
@@ -19,19 +19,36 @@ pub(crate) struct Reader<'a, 's> {
     resource: Layer<'a>,
     span: Layer<'a>,
     event: Layer<'a>,
-    /// The span and the resource together.
-    of_span: Layer<'a>,
-    /// The span, the event and the resource together.
-    of_event: Layer<'a>,
+    /// What matches patterns in all layers that are asked together.
+    matched: Vec<Matched<'a>>,
 }
 
 /// What one set of attributes says.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Layer<'a> {
-    /// One for each of [`Settings::names`].
-    pub(crate) values: Vec<Option<AnyValue<'a>>>,
+struct Layer<'a> {
+    /// The `AnyValue` message of each of [`Settings::names`].
+    values: Vec<Option<&'a [u8]>>,
     /// Sorted by name, each once.
-    pub(crate) matched: Vec<Matched<'a>>,
+    matched: Vec<Matched<'a>>,
+}
+
+/// What a span or an event says of the dimensions, or else what it is under.
+pub(crate) struct Said<'r, 'a> {
+    span: &'r Layer<'a>,
+    event: Option<&'r Layer<'a>>,
+    resource: &'r Layer<'a>,
+    /// Attributes that match patterns, sorted by name, each once.
+    pub(crate) matched: &'r [Matched<'a>],
+}
+
+impl<'a> Said<'_, 'a> {
+    /// The `AnyValue` message under one of [`Settings::names`].
+    #[inline]
+    pub(crate) fn value(&self, slot: usize) -> Option<&'a [u8]> {
+        self.span.values[slot]
+            .or_else(|| self.event?.values[slot])
+            .or_else(|| self.resource.values[slot])
+    }
 }
 
 impl<'a, 's> Reader<'a, 's> {
@@ -43,8 +60,7 @@ impl<'a, 's> Reader<'a, 's> {
             resource: layer(),
             span: layer(),
             event: layer(),
-            of_span: layer(),
-            of_event: layer(),
+            matched: Vec::new(),
         }
     }
 
@@ -60,26 +76,28 @@ impl<'a, 's> Reader<'a, 's> {
 
     /// The dimensions of a span of that resource.
     #[inline]
-    pub(crate) fn read_span(&mut self, span: &Span<'a>) -> &Layer<'a> {
+    pub(crate) fn read_span(&mut self, span: &Span<'a>) -> Said<'_, 'a> {
         if !self.reads_nothing() {
             self.span.read(self.settings, span.attributes().unread(), &mut self.verdicts);
-            self.of_span.join(&[&self.span, &self.resource]);
+            merge(&mut self.matched, [&self.span, &self.resource]);
         }
-        &self.of_span
+        let Self { span, resource, matched, .. } = self;
+        Said { span, event: None, resource, matched }
     }
 
     /// The dimensions of an event of the span that was read last.
-    pub(crate) fn read_event(&mut self, event: &'a [u8]) -> &Layer<'a> {
+    pub(crate) fn read_event(&mut self, event: &'a [u8]) -> Said<'_, 'a> {
         if !self.reads_nothing() {
             let attributes = Attributes::new(event, 3).unread();
             self.event.read(self.settings, attributes, &mut self.verdicts);
-            self.of_event.join(&[&self.span, &self.event, &self.resource]);
+            merge(&mut self.matched, [&self.span, &self.event, &self.resource]);
         }
-        &self.of_event
+        let Self { span, event, resource, matched, .. } = self;
+        Said { span, event: Some(event), resource, matched }
     }
 
     fn reads_nothing(&self) -> bool {
-        self.settings.names.len() == 0 && self.settings.globs.is_empty()
+        self.settings.names.is_empty() && self.settings.globs.is_empty()
     }
 }
 
@@ -93,43 +111,44 @@ impl<'a> Layer<'a> {
         verdicts: &mut HashMap<&'a [u8], u64>,
     ) {
         self.values.fill(None);
+        if settings.globs.is_empty() {
+            for (name, value) in attributes {
+                self.note(settings, name, value);
+            }
+            return;
+        }
         self.matched.clear();
         for (name, value) in attributes {
-            if let Some(slot) = settings.names.find(name)
-                && self.values[slot].is_none()
-            {
-                self.values[slot] = Some(AnyValue::read(value));
-            }
-            if !settings.globs.is_empty() {
-                let globs = *verdicts.entry(name).or_insert_with(|| judge(settings, name));
-                if globs != 0 {
-                    self.matched.push(Matched { name, value, globs });
-                }
+            self.note(settings, name, value);
+            let globs = *verdicts.entry(name).or_insert_with(|| judge(settings, name));
+            if globs != 0 {
+                self.matched.push(Matched { name, value, globs });
             }
         }
         self.matched.sort_by_key(|matched| matched.name);
         self.matched.dedup_by_key(|matched| matched.name);
     }
 
-    /// What the first of `layers` says, else the next.
     #[inline]
-    fn join(&mut self, layers: &[&Layer<'a>]) {
-        let [first, others @ ..] = layers else { return };
-        self.values.copy_from_slice(&first.values);
-        for layer in others {
-            for (value, other) in self.values.iter_mut().zip(&layer.values) {
-                *value = value.or(*other);
-            }
+    fn note(&mut self, settings: &Settings, name: &[u8], value: &'a [u8]) {
+        if let Some(slot) = settings.names.find(name) {
+            let noted = &mut self.values[slot];
+            *noted = noted.or(Some(value));
         }
-        self.matched.clear();
-        if layers.iter().all(|layer| layer.matched.is_empty()) {
-            return;
-        }
-        self.matched.extend(layers.iter().flat_map(|layer| &layer.matched));
-        // Stable, so that the first layer's comes first.
-        self.matched.sort_by_key(|matched| matched.name);
-        self.matched.dedup_by_key(|matched| matched.name);
     }
+}
+
+/// Of the attributes with one name, those of the first layer that has them.
+#[inline]
+fn merge<'a, const N: usize>(matched: &mut Vec<Matched<'a>>, layers: [&Layer<'a>; N]) {
+    matched.clear();
+    if layers.iter().all(|layer| layer.matched.is_empty()) {
+        return;
+    }
+    matched.extend(layers.iter().flat_map(|layer| &layer.matched));
+    // Stable, so that the first layer's comes first.
+    matched.sort_by_key(|matched| matched.name);
+    matched.dedup_by_key(|matched| matched.name);
 }
 
 /// The bits of the patterns that match `name`.

@@ -33,6 +33,15 @@ pub(crate) struct Series {
     pub(crate) written: u32,
     /// Whether it counted something since it was last written.
     pub(crate) fresh: bool,
+    /// Of its key's hash; nearly always tells series apart without a look at their keys.
+    pub(crate) tag: u16,
+}
+
+/// See [`Series::tag`]. A table goes by other bits of the hash.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "16 of 64 bits are wanted")]
+pub(crate) fn tag_of(hash: u64) -> u16 {
+    (hash >> 32) as u16
 }
 
 /// What few series have.
@@ -81,6 +90,7 @@ impl Series {
             born: flush,
             written: 0,
             fresh: true,
+            tag: 0,
         }
     }
 
@@ -190,14 +200,30 @@ impl Table {
         self.series.iter_mut().chain(&mut self.overflow)
     }
 
-    /// The series of a key.
+    /// Where the series of a key stands, most likely. Does not look at its key.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<&Series> {
-        self.series.find(hash, |series| *series.body.key() == *key)
+    pub(crate) fn guess(&self, hash: u64) -> Option<usize> {
+        self.series.find_bucket_index(hash, |series| series.tag == tag_of(hash))
+    }
+
+    /// The series of a key, which most likely stands at `guess`.
+    #[inline]
+    pub(crate) fn find_mut(
+        &mut self,
+        guess: Option<usize>,
+        hash: u64,
+        key: &[u8],
+    ) -> Option<&mut Series> {
+        let is_there = |series: &Series| *series.body.key() == *key;
+        match guess.filter(|guess| self.series.get_bucket(*guess).is_some_and(is_there)) {
+            Some(guess) => self.series.get_bucket_mut(guess),
+            None => self.series.find_mut(hash, is_there),
+        }
     }
 
     /// Adds a series, which is not there yet.
-    pub(crate) fn insert(&mut self, hash: u64, series: Series) -> &mut Series {
+    pub(crate) fn insert(&mut self, hash: u64, mut series: Series) -> &mut Series {
+        series.tag = tag_of(hash);
         self.series.insert_unique(hash, series, |series| xxh3_64(series.body.key())).into_mut()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::wire::Temporality;
+use crate::wire::{Names, Temporality};
 
 use super::config::{
     AggregationTemporality, DimensionConfig, ResourceIdentity, SpanMetricsConfig, SpanName,
@@ -11,7 +11,6 @@ use super::config::{
 };
 use super::exemplars::KeptOnly;
 use super::glob::Glob;
-use super::names::Names;
 
 /// What the configuration says, in the form the aggregation needs.
 pub(crate) struct Settings {
