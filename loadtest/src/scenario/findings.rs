@@ -5,12 +5,12 @@
 //! if its connection was reset within a second of the answer, or if the backend was killed or
 //! stopped then.
 
+mod latency;
 mod report;
 
 use std::collections::{HashMap, HashSet};
 
-use hdrhistogram::Histogram;
-
+use self::latency::Latency;
 use super::Mode;
 use super::edge::EdgeTotals;
 use super::script::{BACKENDS, Scenario};
@@ -67,12 +67,6 @@ struct Delivery {
     innocent: u64,
     /// Arrivals during the fault at another backend than before it.
     moved: u64,
-}
-
-/// From when a span was due until it arrived, in microseconds.
-struct Latency {
-    before: Histogram<u64>,
-    during: Histogram<u64>,
 }
 
 /// What a run showed.
@@ -140,9 +134,9 @@ impl Findings {
                 let latency = if is_faulty { &mut self.faulty } else { &mut self.healthy };
                 let micros = first.time_ns.saturating_sub(sent.due_ns) / 1_000;
                 if (warm..fault).contains(&sent.due_ns) {
-                    latency.before.saturating_record(micros);
+                    latency.before.record(sent.due_ns, micros);
                 } else if (fault..fair).contains(&sent.due_ns) {
-                    latency.during.saturating_record(micros);
+                    latency.during.record(sent.due_ns, micros);
                 }
                 if is_faulty && sent.due_ns >= fault && first.sink != *home {
                     self.out_ns = sooner(self.out_ns, first.time_ns.saturating_sub(fault));
@@ -152,21 +146,6 @@ impl Findings {
                 }
             }
         }
-    }
-}
-
-impl Latency {
-    fn new() -> Self {
-        let histogram = || Histogram::new_with_max(600_000_000, 3).expect("the bounds are valid");
-        Self { before: histogram(), during: histogram() }
-    }
-
-    /// How many times as long the slowest hundredth takes during the fault.
-    #[allow(clippy::cast_precision_loss, reason = "for people")]
-    fn ratio(&self) -> Option<f64> {
-        let p99 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.99) as f64;
-        let measured = !self.before.is_empty() && !self.during.is_empty();
-        measured.then(|| p99(&self.during) / p99(&self.before).max(1.0))
     }
 }
 

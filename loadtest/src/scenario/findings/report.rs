@@ -1,9 +1,9 @@
 //! Findings as people and programs read them, and the claims that they are judged by.
 
-use hdrhistogram::Histogram;
 use serde_json::json;
 
-use super::{Findings, Latency};
+use super::Findings;
+use super::latency::{Latency, Window};
 use crate::report::{Report, thousands};
 
 impl Findings {
@@ -68,19 +68,18 @@ impl Findings {
 
     fn report_latency(&self, report: &mut Report) {
         for (label, latency) in [("healthy", &self.healthy), ("faulty", &self.faulty)] {
-            if latency.before.is_empty() {
+            if latency.before.all.is_empty() {
                 continue;
             }
-            let note = match latency.ratio() {
-                Some(ratio) => format!("p99 {ratio:.2} × that before the fault"),
+            let note = match latency.ratio().zip(latency.typical_ratio()) {
+                Some((ratio, typical)) => format!(
+                    "p99 {ratio:.2} × that before the fault, {typical:.2} × in a typical second"
+                ),
                 None => "nothing was due during the fault".to_owned(),
             };
-            let [before, during] = [&latency.before, &latency.during].map(|histogram| {
-                format!(
-                    "{}/{}",
-                    milliseconds(histogram.value_at_quantile(0.5)),
-                    milliseconds(histogram.value_at_quantile(0.99))
-                )
+            let [before, during] = [&latency.before, &latency.during].map(|window| {
+                let p50 = window.all.value_at_quantile(0.5);
+                format!("{}/{}", milliseconds(p50), milliseconds(window.p99()))
             });
             let label = format!("keys of {label} backends");
             report.row(label, format!("{before} → {during} ms"), format!("p50/p99; {note}"));
@@ -89,7 +88,7 @@ impl Findings {
             Some(ns) => format!("{} ms", thousands(ns / 1_000_000)),
             None => "never".to_owned(),
         };
-        if !self.faulty.before.is_empty() {
+        if !self.faulty.before.all.is_empty() {
             report.row("served elsewhere after", after(self.out_ns), "the fault began");
             report.row("served at home after", after(self.back_ns), "it ended");
         }
@@ -99,17 +98,19 @@ impl Findings {
     pub fn json(&self, holds: bool) -> serde_json::Value {
         let (client, delivery, edge) = (&self.client, &self.delivery, &self.edge);
         let latency = |latency: &Latency| {
-            let quantiles = |histogram: &Histogram<u64>| {
+            let quantiles = |window: &Window| {
                 json!({
-                    "spans": histogram.len(),
-                    "p50_us": histogram.value_at_quantile(0.5),
-                    "p99_us": histogram.value_at_quantile(0.99),
+                    "spans": window.all.len(),
+                    "p50_us": window.all.value_at_quantile(0.5),
+                    "p99_us": window.p99(),
+                    "typical_p99_us": window.typical_p99(),
                 })
             };
             json!({
                 "before": quantiles(&latency.before),
                 "during": quantiles(&latency.during),
                 "p99_ratio": latency.ratio(),
+                "typical_p99_ratio": latency.typical_ratio(),
             })
         };
         json!({
