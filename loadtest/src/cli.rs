@@ -246,6 +246,10 @@ pub struct MeasureArguments {
     /// Backend only: the buffer is sealed with LZ4
     #[arg(long)]
     pub sealed: bool,
+    /// Backend only: rounds without a pause and traces that are judged after 2 s, instead of rounds
+    /// that are held as a whole and then let go; takes 600 bytes of memory for each span
+    #[arg(long)]
+    pub steady: bool,
     /// Order of the fields in every message
     #[arg(long, value_enum, default_value_t = FieldOrder::Sdk)]
     pub field_order: FieldOrder,

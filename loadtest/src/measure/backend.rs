@@ -1,7 +1,7 @@
 //! One backend that takes in, keeps, judges and exports a part.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl PolicySet {
         workspace().join("loadtest/src/measure").join(file)
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             PolicySet::Three => "three",
             PolicySet::Ten => "ten",
@@ -80,22 +80,34 @@ struct Round {
     exported: f64,
 }
 
-struct Bench {
-    backend: Process,
-    sink: Sink,
+/// A backend and where it exports to.
+pub(super) struct Bench {
+    pub(super) backend: Process,
+    pub(super) sink: Sink,
+    policies: PolicySet,
 }
 
-pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, TestbedError> {
+/// Starts a backend that keeps traces so long.
+pub(super) async fn start(
+    arguments: &MeasureArguments,
+    decision_wait: Duration,
+    logs: &Path,
+) -> Result<Bench, TestbedError> {
     let binaries = arguments.binaries.clone().find().await?;
     let sink = Sink::start(SocketAddr::from((address::unique(), GRPC)), Detail::Counts).await?;
-    let logs = tempfile::tempdir().map_err(|error| TestbedError::new(error.to_string()))?;
     let mut launch = Launch::sample(Tier::Backend, 0, address::unique())
         .env("TAILRACE_DESTINATION", sink.address().to_string())
-        .env("TAILRACE_DECISION_WAIT", format!("{}s", DECISION_WAIT.as_secs()))
+        .env("TAILRACE_DECISION_WAIT", format!("{}s", decision_wait.as_secs()))
         .env("TAILRACE_BUFFER_COMPRESSION", if arguments.sealed { "lz4" } else { "none" })
         .on_core(CORE);
     launch.config = Some(arguments.policies.config());
-    let bench = Bench { backend: launch.start(&binaries, logs.path()).await?, sink };
+    let backend = launch.start(&binaries, logs).await?;
+    Ok(Bench { backend, sink, policies: arguments.policies })
+}
+
+pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, TestbedError> {
+    let logs = tempfile::tempdir().map_err(|error| TestbedError::new(error.to_string()))?;
+    let bench = start(&arguments, DECISION_WAIT, logs.path()).await?;
 
     say(&format!("warming up, then {} rounds", arguments.rounds));
     let warm_up = prepare(&arguments, 1, arguments.spans / 5, arguments.policies.oracle()).await;
@@ -128,8 +140,15 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
 }
 
 impl Bench {
-    async fn flow(&self) -> Result<BackendFlow, TestbedError> {
+    pub(super) async fn flow(&self) -> Result<BackendFlow, TestbedError> {
         Ok(BackendFlow::of(&self.backend.telemetry().await?))
+    }
+
+    /// How many spans the oracle would export.
+    pub(super) fn expected(&self, prepared: &Prepared) -> u64 {
+        let oracle = self.policies.oracle();
+        let kept = prepared.truth.traces.iter().filter(|trace| oracle.keeps(trace));
+        kept.map(|trace| u64::from(trace.spans)).sum()
     }
 
     /// Milliseconds that rounds of decisions took so far: of the clock, on a core of its own.
@@ -143,14 +162,7 @@ impl Bench {
         arguments: &MeasureArguments,
         prepared: &Prepared,
     ) -> Result<Round, TestbedError> {
-        let oracle = arguments.policies.oracle();
-        let expected: u64 = prepared
-            .truth
-            .traces
-            .iter()
-            .filter(|trace| oracle.keeps(trace))
-            .map(|trace| u64::from(trace.spans))
-            .sum();
+        let expected = self.expected(prepared);
         let judging_before = self.judging().await?;
         let sink_before = self.sink.ledger().spans();
         let before = self.backend.usage()?;

@@ -8,6 +8,7 @@
 mod backend;
 mod edge;
 mod span_metrics;
+mod steady;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,11 +43,15 @@ pub async fn run(
     if arguments.panel && arguments.tier != Measured::Edge {
         return Err(TestbedError::new("--panel is for the edge only"));
     }
+    if arguments.steady && arguments.tier != Measured::Backend {
+        return Err(TestbedError::new("--steady is for the backend only"));
+    }
     leave_core_alone()?;
     let tier = arguments.tier;
     let measured = async {
         match tier {
             Measured::Edge => edge::measure(arguments).await,
+            Measured::Backend if arguments.steady => steady::measure(arguments).await,
             Measured::Backend => backend::measure(arguments).await,
             Measured::SpanMetrics => span_metrics::measure(arguments).await,
         }
