@@ -10,6 +10,7 @@ use shared::service::cli::{self, App};
 
 /// Gives memory back to the system by background threads, so that a burst does not stay in RSS;
 /// after how long is set where jemalloc is built, in `.cargo/config.toml`.
+#[cfg(not(test))] // Tests have one that counts.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

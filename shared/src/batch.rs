@@ -99,7 +99,7 @@ impl Batch {
     ///
     /// If all records have one key, its batch shares this one's bytes.
     pub fn regroup<K: Eq + Hash + Copy>(&self, key: impl FnMut(&[u8]) -> K) -> Vec<(K, Batch)> {
-        let (keys, plan) = Plan::by_key(&self.bytes, key);
+        let (keys, plan) = Plan::by_key(&self.bytes, self.items, key);
         let parts = self.cut(plan).into_iter();
         parts.map(|(index, batch)| (keys[index], batch)).collect()
     }
@@ -109,19 +109,19 @@ impl Batch {
     /// The numbers should be small. If all records have one group, its batch shares this one's
     /// bytes.
     pub fn regroup_indexed(&self, group: impl FnMut(&[u8]) -> usize) -> Vec<(usize, Batch)> {
-        self.cut(Plan::by_record(&self.bytes, group))
+        self.cut(Plan::by_record(&self.bytes, self.items, group))
     }
 
     /// The same by a group number of each record that also depends on where the record stands.
     pub fn regroup_records<'a>(&'a self, grouping: &mut impl Grouping<'a>) -> Vec<(usize, Batch)> {
-        self.cut(Plan::<Whole>::new(&self.bytes, grouping))
+        self.cut(Plan::<Whole>::new(&self.bytes, self.items, grouping))
     }
 
     /// Cuts a batch of metrics by a group number of each data point. A metric whose points go to
     /// several groups is repeated for each, with the group's points.
     pub fn regroup_points<'a>(&'a self, grouping: &mut impl Grouping<'a>) -> Vec<(usize, Batch)> {
         assert_eq!(self.signal, Signal::Metrics, "only metrics have data points");
-        self.cut(Plan::<Points>::new(&self.bytes, grouping))
+        self.cut(Plan::<Points>::new(&self.bytes, self.items, grouping))
     }
 
     /// Cuts the batch by a key of each resource entry, which stays whole, in order of first

@@ -138,6 +138,8 @@ pub(super) struct Log {
     spare_unused: usize,
     /// Segments begun in this while and in the one before.
     begun: [usize; 2],
+    /// Runs of the segment that was filled last: about so many the next will have.
+    typical_runs: usize,
     trims: u32,
     /// Bytes of all segments; an index that grew counts when its segment is full.
     allocated: usize,
@@ -164,6 +166,7 @@ impl Log {
             spare: Vec::new(),
             spare_unused: 0,
             begun: [0; 2],
+            typical_runs: 0,
             trims: 0,
             allocated: 0,
             spans: 0,
@@ -201,10 +204,9 @@ impl Log {
     fn segment_for(&mut self, length: usize, lane: Lane) -> u32 {
         if length > self.segment_bytes / 4 {
             // A giant gets a segment of its own size, so that no other is cut short by it.
-            let number = self.begin(Vec::with_capacity(length));
             let runs = Vec::with_capacity(1);
             self.allocated += runs.capacity() * size_of::<Run>();
-            self.segments[number].runs = runs;
+            let number = self.begin(Vec::with_capacity(length), runs);
             self.list_to_seal(number, lane);
             return number;
         }
@@ -221,18 +223,20 @@ impl Log {
         if let Some(spare) = &spare {
             self.allocated -= spare.capacity();
         }
-        let number = self.begin(spare.unwrap_or_else(|| Vec::with_capacity(self.segment_bytes)));
+        let bytes = spare.unwrap_or_else(|| Vec::with_capacity(self.segment_bytes));
+        let runs = Vec::with_capacity(self.typical_runs + self.typical_runs / 8);
+        let number = self.begin(bytes, runs);
         self.current[lane as usize] = Some(number);
         number
     }
 
-    fn begin(&mut self, bytes: Vec<u8>) -> u32 {
+    fn begin(&mut self, bytes: Vec<u8>, runs: Vec<Run>) -> u32 {
         self.serial += 1;
         self.allocated += bytes.capacity();
         self.segments.insert(Segment {
             serial: self.serial,
             text: Text::Plain(bytes),
-            runs: Vec::new(),
+            runs,
             live_runs: 0,
             live_bytes: 0,
             is_listed: false,
@@ -242,6 +246,7 @@ impl Log {
     /// Nothing more is written to a segment.
     fn fill(&mut self, number: u32, lane: Lane) {
         let segment = &mut self.segments[number];
+        self.typical_runs = segment.runs.len();
         segment.runs.shrink_to_fit();
         self.allocated += segment.runs.capacity() * size_of::<Run>();
         self.list_to_seal(number, lane);

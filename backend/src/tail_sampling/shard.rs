@@ -310,6 +310,8 @@ impl Shard {
 }
 
 #[cfg(test)]
+mod allocations;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 pub(super) mod tests;

@@ -1,5 +1,6 @@
 //! The exporter against backends that record what they get and fail on demand.
 
+mod allocations;
 mod delivery;
 mod failover;
 mod grpc;

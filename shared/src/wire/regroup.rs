@@ -75,7 +75,7 @@ impl<'a, F: FnMut(&'a [u8]) -> usize> Grouping<'a> for ByPiece<F> {
 
 /// Cuts `request` by a key of each record, in order of first appearance.
 pub fn regroup<K: Eq + Hash + Copy>(request: &[u8], key: impl FnMut(&[u8]) -> K) -> Vec<Part<K>> {
-    let (keys, plan) = Plan::by_key(request, key);
+    let (keys, plan) = Plan::by_key(request, pieces_in(request), key);
     let parts = plan.write();
     parts.map(|Part { key, request, records }| Part { key: keys[key], request, records }).collect()
 }
@@ -84,11 +84,13 @@ pub fn regroup<K: Eq + Hash + Copy>(request: &[u8], key: impl FnMut(&[u8]) -> K)
 ///
 /// The numbers should be small: there is an output for each up to the largest.
 pub fn regroup_indexed(request: &[u8], group: impl FnMut(&[u8]) -> usize) -> Vec<Part<usize>> {
-    Plan::by_record(request, group).write().collect()
+    Plan::by_record(request, pieces_in(request), group).write().collect()
 }
 
-/// For a first guess at the number of pieces.
-const TYPICAL_PIECE: usize = 256;
+/// A guess at the number of pieces, where nobody has counted them.
+fn pieces_in(request: &[u8]) -> usize {
+    request.len() / 256
+}
 
 /// Field 1, length-delimited: a resource entry in a request.
 const ENTRY_TAG: u8 = 0x0a;
@@ -144,18 +146,23 @@ pub(crate) struct Plan<'a, C = Whole> {
 
 impl<'a> Plan<'a> {
     /// Asks for every record's group number.
-    pub(crate) fn by_record(request: &'a [u8], group: impl FnMut(&'a [u8]) -> usize) -> Self {
-        Plan::new(request, &mut ByPiece(group))
+    pub(crate) fn by_record(
+        request: &'a [u8],
+        pieces: usize,
+        group: impl FnMut(&'a [u8]) -> usize,
+    ) -> Self {
+        Plan::new(request, pieces, &mut ByPiece(group))
     }
 
     /// Asks for every record's key and numbers the keys in order of first appearance.
     pub(crate) fn by_key<K: Eq + Hash + Copy>(
         request: &'a [u8],
+        pieces: usize,
         mut key: impl FnMut(&'a [u8]) -> K,
     ) -> (Vec<K>, Self) {
         let mut keys: Vec<K> = Vec::new();
         let mut index_of: HashMap<K, usize> = HashMap::new();
-        let plan = Plan::by_record(request, |record| {
+        let plan = Plan::by_record(request, pieces, |record| {
             let key = key(record);
             *index_of.entry(key).or_insert_with(|| {
                 keys.push(key);
@@ -167,10 +174,9 @@ impl<'a> Plan<'a> {
 }
 
 impl<'a, C: Cut> Plan<'a, C> {
-    /// Asks for every piece's group number.
-    pub(crate) fn new(request: &'a [u8], grouping: &mut impl Grouping<'a>) -> Self {
+    /// Asks for every piece's group number; there is room for so many pieces at first.
+    pub(crate) fn new(request: &'a [u8], pieces: usize, grouping: &mut impl Grouping<'a>) -> Self {
         let mut groups = Groups::with_room();
-        let pieces = request.len() / TYPICAL_PIECE;
         let mut noting = Noting { grouping, group_of_piece: Vec::with_capacity(pieces) };
         for entry in resources(request) {
             noting.grouping.enter_resource(entry);

@@ -10,14 +10,14 @@
 use super::super::field::{Field, Value};
 use super::super::metric::{DataKind, Metric};
 use super::{
-    Cut, Grouping, NESTED_TAG, Noted, Output, Part, Plan, length_delimited_len,
+    Cut, Grouping, NESTED_TAG, Noted, Output, Part, Plan, length_delimited_len, pieces_in,
     put_length_delimited,
 };
 
 /// Cuts a metrics request by a group number of each data point; groups without a point are left
 /// out. [`Part::records`] is a part's number of points.
 pub fn regroup_points<'a>(request: &'a [u8], grouping: &mut impl Grouping<'a>) -> Vec<Part<usize>> {
-    Plan::<Points>::new(request, grouping).write().collect()
+    Plan::<Points>::new(request, pieces_in(request), grouping).write().collect()
 }
 
 /// Cuts metrics by their points.

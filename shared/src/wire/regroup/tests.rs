@@ -81,9 +81,9 @@ fn parts_are_allocated_exactly() {
 #[test]
 fn the_only_group_is_known_before_anything_is_copied() {
     let request = request();
-    assert_eq!(Plan::by_record(&request, |_| 3).only_group(), Some(3));
-    assert_eq!(Plan::by_record(&request, |record| usize::from(record[0])).only_group(), None);
-    assert_eq!(Plan::by_record(&[], |_| 3).only_group(), None);
+    assert_eq!(Plan::by_record(&request, 1, |_| 3).only_group(), Some(3));
+    assert_eq!(Plan::by_record(&request, 1, |record| usize::from(record[0])).only_group(), None);
+    assert_eq!(Plan::by_record(&[], 0, |_| 3).only_group(), None);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_grouping_is_told_where_each_record_stands() {
     }
 
     let (request, mut places) = (request(), Places::default());
-    let parts: Vec<_> = Plan::<Whole>::new(&request, &mut places).write().collect();
+    let parts: Vec<_> = Plan::<Whole>::new(&request, 1, &mut places).write().collect();
     assert_eq!(places.told, ["entry 3", "x", "y", "entry 0", "", "entry 15"]);
     let keys: Vec<_> = parts.iter().map(|part| (part.key, part.records)).collect();
     assert_eq!(keys, [(1, 4), (2, 4), (3, 1)]);

@@ -1,18 +1,16 @@
-//! What span metrics cost in memory, counted by the allocator. The only test of its binary, since
-//! all threads count.
+//! What span metrics cost in memory.
 
-use std::alloc::System;
 use std::sync::Arc;
 
+use allocation_counter::measure;
 use async_trait::async_trait;
 use shared::connector::span_metrics::{DimensionConfig, SpanMetricsConfig};
 use shared::service::{ComponentId, ConnectorConfig, Context};
 use shared::wire::Writer;
 use shared::{Batch, Consumer, Rejected, Signal};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::runtime::Runtime;
 
-#[global_allocator]
-static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use super::allocations_of;
 
 const SERIES: usize = 20_000;
 
@@ -25,13 +23,13 @@ impl Consumer for Nowhere {
     }
 }
 
-/// One span for each series, with four attributes that are dimensions and four that are not.
-fn spans() -> Batch {
+/// Spans of so many series by turns, with four attributes that are dimensions and four that are not.
+fn spans(count: usize, series: usize) -> Batch {
     let mut request = Writer::new();
     request.message(1, |entry| {
         entry.message(1, |resource| resource.string_attribute(1, b"service.name", b"checkout"));
         entry.message(2, |scope| {
-            for series in 0..SERIES {
+            for series in (0..series).cycle().take(count) {
                 scope.message(2, |span| {
                     span.bytes(1, &[1; 16]);
                     span.bytes(2, &[2; 8]);
@@ -55,7 +53,10 @@ fn spans() -> Batch {
     Batch::parse(Signal::Traces, request.into_vec().into()).expect("it was written as a request")
 }
 
-fn connector() -> Arc<dyn Consumer> {
+/// A connector, and the thread it works on.
+fn connector() -> (Arc<dyn Consumer>, Runtime) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("no I/O is needed");
     let names = ["http.request.method", "http.response.status_code", "http.route", "shard"];
     let dimension =
         |name: &str| DimensionConfig { name: name.to_owned(), ..DimensionConfig::default() };
@@ -72,21 +73,31 @@ fn connector() -> Arc<dyn Consumer> {
         instance: "backend-0".into(),
         commons: Arc::default(),
     };
-    config.build(&ctx, Arc::new(Nowhere)).expect("nothing is bound")
+    let connector = {
+        let _entered = runtime.enter();
+        config.build(&ctx, Arc::new(Nowhere)).expect("nothing is bound")
+    };
+    (connector, runtime)
 }
 
-#[tokio::test]
-async fn a_series_takes_300_bytes_and_a_span_of_one_allocates_nothing() {
-    let spans = spans();
-    let connector = connector();
-    let region = Region::new(COUNTED);
-    connector.consume(spans.clone()).await.expect("it takes all");
-    let change = region.change();
-    let each = (change.bytes_allocated - change.bytes_deallocated) / SERIES;
+#[test]
+fn a_series_takes_300_bytes() {
+    let spans = spans(SERIES, SERIES);
+    let (connector, runtime) = connector();
+    let taken = measure(|| runtime.block_on(connector.consume(spans)).expect("it takes all"));
+    let each = usize::try_from(taken.bytes_current).expect("it keeps them") / SERIES;
     assert!((100..=300).contains(&each), "{each} bytes for each series with 17 buckets");
+}
 
-    let region = Region::new(COUNTED);
-    connector.consume(spans).await.expect("it takes all");
-    let allocations = region.change().allocations;
-    assert!(allocations < 20, "{allocations} for a batch of {SERIES} spans");
+#[test]
+fn a_span_of_a_known_series_costs_no_allocation() {
+    let (connector, runtime) = connector();
+    let allocations = |count| {
+        let spans = spans(count, 50);
+        allocations_of(|| runtime.block_on(connector.consume(spans)).expect("it takes all"))
+    };
+    assert!(allocations(50) > 50, "each series costs some");
+    let (few, many) = (allocations(100), allocations(1000));
+    assert_eq!(few, many, "for 100 and for 1,000 spans");
+    assert!(few < 20, "{few} for a request");
 }
