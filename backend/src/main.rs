@@ -1,14 +1,6 @@
-//! `backend`: the stateful tier. Keeps whole traces until they can be judged, and exports.
-
-mod commands;
-mod components;
-mod prometheus;
-mod remote_write;
-mod tail_sampling;
+//! `backend`: see the library of this name.
 
 use std::process::ExitCode;
-
-use shared::service::cli::{self, App};
 
 /// Gives memory back to the system by background threads, so that a burst does not stay in RSS;
 /// after how long is set where jemalloc is built, in `.cargo/config.toml`.
@@ -16,12 +8,5 @@ use shared::service::cli::{self, App};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    cli::main(&App {
-        name: "backend",
-        version: env!("CARGO_PKG_VERSION"),
-        about: env!("CARGO_PKG_DESCRIPTION"),
-        registry: components::registry(),
-        descriptors: components::descriptors(),
-        commands: commands::all(),
-    })
+    backend::main()
 }

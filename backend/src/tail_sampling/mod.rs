@@ -8,7 +8,7 @@
 //! ([`outgoing`], [`inscription`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
 //!
 //! [`inspection`] tells operators what a shard knows about a trace. A [`replay`] drives a shard with
-//! recorded requests, and compares two by their [`journal`]s.
+//! recorded requests, and compares two by their [`journal`]s; a [`sampler`] is one for benchmarks.
 //!
 //! There is a shard for each worker thread. A trace's shard comes from its id by a hash with a
 //! secret seed, so it has nothing to do with the ring that sent the trace here.
@@ -46,6 +46,7 @@ mod regime;
 mod shard_task;
 
 mod replay;
+mod sampler;
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +66,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) use config::{RECORD_POLICY_GATE, TailSamplingConfig, USE_TRACESTATE_GATE};
 pub(crate) use metrics::DESCRIPTORS;
 pub(crate) use replay::{Decided, Format, Replay};
+pub use sampler::Sampler;
 
 use inspection::Inspector;
 use metrics::{LostMetrics, Metrics};

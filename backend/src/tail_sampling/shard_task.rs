@@ -32,7 +32,7 @@ pub(super) const TICKS_TO_TRIM: u32 = 20;
 /// millisecond.
 pub(super) const SLICE: usize = 256;
 /// Bytes of the buffer sealed before other tasks get their turn.
-const UPKEEP_SLICE: usize = 128 << 10;
+pub(super) const UPKEEP_SLICE: usize = 128 << 10;
 /// The same after a batch came in, for each of its bytes: so sealing keeps pace.
 const UPKEEP_FACTOR: usize = 2;
 /// Bytes that may wait for the request before them to be taken; nothing more is taken in then.
