@@ -46,18 +46,22 @@ impl Buffer {
         self.headers.release_scope(scope);
     }
 
-    /// Lets go of the chain that ends with `last`, long before its turn; tells how many spans it
-    /// had.
-    pub(super) fn release_chain_early(&mut self, last: Option<RunId>) -> usize {
+    /// As [`Buffer::release_chain`], long before the chain's turn.
+    pub(super) fn release_chain_early(
+        &mut self,
+        last: Option<RunId>,
+        max_runs: usize,
+    ) -> (usize, Option<RunId>) {
         let (mut next, mut spans) = (last, 0);
-        while let Some(id) = next {
+        for _ in 0..max_runs {
+            let Some(id) = next else { break };
             let run = self.log.run(id);
             spans += run.spans;
             next = run.before;
             self.log.release_early(id);
             self.headers.release_scope(run.scope);
         }
-        spans
+        (spans, next)
     }
 
     /// Lets go of `max_runs` runs of the chain that ends with `last`; tells how many spans they had,

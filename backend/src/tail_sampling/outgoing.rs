@@ -68,10 +68,18 @@ impl Outgoing {
         Self { inscription, runs, spans: 0, bytes: 0, chain: Vec::new() }
     }
 
-    /// Adds the runs of a trace that is kept for a reason, and whose last run is `last`.
-    pub(super) fn push_trace(&mut self, last: RunId, reason: Reason, buffer: &Buffer) {
+    /// Adds `max_runs` runs of a trace that is kept for a reason, the last of which is `last`; tells
+    /// the end of what is left of the chain.
+    pub(super) fn push_chain(
+        &mut self,
+        last: RunId,
+        reason: Reason,
+        max_runs: usize,
+        buffer: &Buffer,
+    ) -> Option<RunId> {
         let mut next = Some(last);
-        while let Some(id) = next {
+        for _ in 0..max_runs {
+            let Some(id) = next else { break };
             let run = buffer.log.run(id);
             self.spans += run.spans;
             self.bytes += run.length;
@@ -80,6 +88,13 @@ impl Outgoing {
         }
         // The chain goes from the last run to the first; spans leave as they came.
         self.runs.extend(self.chain.drain(..).rev().map(|run| Leaving { run, reason }));
+        next
+    }
+
+    /// Spans that are to leave.
+    #[cfg(test)]
+    pub(super) fn spans(&self) -> usize {
+        self.spans
     }
 
     /// Bytes of the spans that are to leave.

@@ -22,7 +22,7 @@ use super::deadlines::Deadlines;
 use super::decision_cache::{DecisionCache, Remembered};
 use super::evaluate::Policies;
 use super::former::Former;
-use super::inscription::Inscription;
+use super::inscription::{Inscription, Reason};
 use super::journal::{Journal, Judged};
 use super::outgoing::{Outgoing, RequestSize, Written};
 use super::places::Places;
@@ -101,8 +101,8 @@ pub(super) struct Shard {
     /// Traces of one span without a trace id, due at once.
     nameless: Vec<Trace>,
     decided: DecisionCache,
-    /// What is left of giants that are let go, a little at a time.
-    condemned: Vec<(RunId, Discard)>,
+    /// What is left of giants that leave or are let go, a little at a time.
+    unfinished: Vec<(RunId, Fate)>,
     outgoing: Outgoing,
     closing: bool,
     tally: Tally,
@@ -112,10 +112,16 @@ pub(super) struct Shard {
     journal: Option<Journal>,
 }
 
-/// Why the spans of a judged trace are let go.
+/// What becomes of the spans of a trace.
 #[derive(Debug, Clone, Copy)]
-enum Discard {
-    Decision,
+enum Fate {
+    /// They leave.
+    Kept(Reason),
+    /// They are let go: the trace was judged.
+    Discarded,
+    /// They are let go long before the turn of their trace, whose outcome is certain.
+    DiscardedEarly,
+    /// They are let go: the trace is too large.
     TooLarge,
 }
 
@@ -160,7 +166,7 @@ impl Shard {
             note_bytes: 0,
             nameless: Vec::new(),
             decided: DecisionCache::new(sampled, not_sampled, seed, epoch),
-            condemned: Vec::new(),
+            unfinished: Vec::new(),
             outgoing: Outgoing::new(settings.inscription),
             closing: false,
             kept_traces: Arc::default(),
@@ -247,7 +253,7 @@ impl Shard {
     /// traces that wait for nothing.
     pub(super) fn is_over_limit(&self) -> bool {
         !self.nameless.is_empty()
-            || !self.condemned.is_empty()
+            || !self.unfinished.is_empty()
             || self.deadlines.has_large()
             || !self.settings.block_on_overflow && self.exceeds_limits()
     }

@@ -46,7 +46,8 @@ impl Bench {
         self.buffer.headers.release_scope(scope);
         self.buffer.headers.release_resource(resource);
         let verdict = Verdict { decision: Decision::Sampled, by, ..Verdict::NOT_SAMPLED };
-        self.outgoing.push_trace(run, Reason::of(verdict, Source::Policies), &self.buffer);
+        let reason = Reason::of(verdict, Source::Policies);
+        assert!(self.outgoing.push_chain(run, reason, 1, &self.buffer).is_none());
     }
 
     /// The next request, and its length in bytes.

@@ -14,7 +14,7 @@ use super::super::places::Place;
 use super::super::policy::Seen;
 use super::super::sighting::show_again;
 use super::super::trace::{Sequence, Summary, Trace, TraceId};
-use super::{Settings, Shard};
+use super::{Fate, Settings, Shard};
 
 /// Where an arriving span stands.
 #[derive(Clone, Copy)]
@@ -163,15 +163,13 @@ impl Shard {
         self.released += 1;
         self.tally.certain[outcome as usize] += 1;
         let last = trace.last_run.take();
-        match (outcome, last) {
-            (Outcome::Kept, Some(last)) => {
-                self.outgoing.push_trace(last, certain(outcome), &self.buffer);
-            }
-            (Outcome::Kept, None) => {}
-            (Outcome::Discarded, last) => {
-                self.tally.sampled_out_spans += self.buffer.release_chain_early(last) as u64;
-            }
-        }
+        self.part_with(
+            last,
+            match outcome {
+                Outcome::Kept => Fate::Kept(certain(outcome)),
+                Outcome::Discarded => Fate::DiscardedEarly,
+            },
+        );
     }
 
     /// Holds a span of a trace, or does with it what is certain.
@@ -199,7 +197,7 @@ impl Shard {
 
     fn leave(&mut self, raw: &[u8], scope: u32, reason: Reason) {
         let run = self.buffer.append_leaving(scope, raw);
-        self.outgoing.push_trace(run, reason, &self.buffer);
+        self.part_with(Some(run), Fate::Kept(reason));
     }
 
     /// A late span goes the way its trace went.

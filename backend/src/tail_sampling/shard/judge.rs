@@ -10,7 +10,7 @@ use super::super::policy::Decision;
 use super::super::segments::RunId;
 use super::super::sighting::show_again;
 use super::super::trace::{Sequence, Trace};
-use super::{Discard, Shard};
+use super::{Fate, Shard};
 
 /// How many places the row of traces may have for each trace that may wait: traces judged ahead of
 /// their turn leave holes.
@@ -19,12 +19,12 @@ const PLACES_PER_TRACE: usize = 4;
 const BYTES_SLICE: usize = 64;
 /// Spans that are as much work as one trace more.
 const SPANS_AS_A_TRACE: u32 = 16;
-/// Runs of one trace that are let go at once.
+/// Runs of one trace that leave or are let go at once: a fraction of a millisecond.
 const RUNS_SLICE: usize = 4096;
 
 impl Shard {
     /// Judges traces that are due, about `max` of ordinary size, and those that are too many; tells
-    /// how many. Or goes on to let go of a giant.
+    /// how many. Or goes on to part with a giant.
     ///
     /// To be called until it tells 0, with [`Shard::take`] in between. `stopwatch` times the
     /// policies and decides nothing.
@@ -34,8 +34,8 @@ impl Shard {
         max: usize,
         stopwatch: impl Fn() -> Instant,
     ) -> usize {
-        if let Some((last, why)) = self.condemned.pop() {
-            self.let_go(Some(last), why);
+        if let Some((last, fate)) = self.unfinished.pop() {
+            self.part_with(Some(last), fate);
             return 1;
         }
         let mut due = std::mem::take(&mut self.nameless);
@@ -134,13 +134,11 @@ impl Shard {
         match verdict.decision {
             Decision::Sampled => {
                 self.kept_traces.note(&trace.summary.trace_id);
-                if let Some(last) = trace.last_run {
-                    let reason = Reason::of(verdict, Source::Policies);
-                    self.outgoing.push_trace(last, reason, &self.buffer);
-                }
+                let reason = Reason::of(verdict, Source::Policies);
+                self.part_with(trace.last_run, Fate::Kept(reason));
             }
             Decision::NotSampled | Decision::Dropped => {
-                self.let_go(trace.last_run, Discard::Decision);
+                self.part_with(trace.last_run, Fate::Discarded);
             }
         }
     }
@@ -149,18 +147,25 @@ impl Shard {
     /// the decisions. Source: contrib v0.156 tailsamplingprocessor/processor.go.
     fn settle_too_large(&mut self, trace: &Trace, now: Instant) {
         self.note_decision(trace, Verdict::NOT_SAMPLED, now);
-        self.let_go(trace.last_run, Discard::TooLarge);
+        self.part_with(trace.last_run, Fate::TooLarge);
     }
 
-    /// Lets go of a chain; what is left of a giant one follows with the next slices.
-    fn let_go(&mut self, last: Option<RunId>, why: Discard) {
-        let (spans, rest) = self.buffer.release_chain(last, RUNS_SLICE);
-        let counted = match why {
-            Discard::Decision => &mut self.tally.sampled_out_spans,
-            Discard::TooLarge => &mut self.tally.too_large_spans,
+    /// Has the spans of a chain leave, or lets go of them; what is left of a giant one follows with
+    /// the next slices.
+    pub(super) fn part_with(&mut self, last: Option<RunId>, fate: Fate) {
+        let Some(last) = last else { return };
+        let (spans, rest) = match fate {
+            Fate::Kept(reason) => {
+                (0, self.outgoing.push_chain(last, reason, RUNS_SLICE, &self.buffer))
+            }
+            Fate::DiscardedEarly => self.buffer.release_chain_early(Some(last), RUNS_SLICE),
+            Fate::Discarded | Fate::TooLarge => self.buffer.release_chain(Some(last), RUNS_SLICE),
         };
-        *counted += spans as u64;
-        self.condemned.extend(rest.map(|rest| (rest, why)));
+        match fate {
+            Fate::TooLarge => self.tally.too_large_spans += spans as u64,
+            _ => self.tally.sampled_out_spans += spans as u64,
+        }
+        self.unfinished.extend(rest.map(|rest| (rest, fate)));
     }
 
     /// A trace that was released early is not judged by the policies that released it.
