@@ -5,7 +5,7 @@
 //! in a log ([`buffer`], [`segments`], [`sealing`], [`headers`]), the policies' votes ([`sighting`],
 //! [`evaluate`]), what is certain ahead of time ([`outcome`],
 //! [`former`]), the decisions that are remembered ([`decision_cache`], [`fingerprints`]) and what is on its way out
-//! ([`outgoing`], [`inscription`]). A [`shard_task`] gives it a clock and an inbox. This file cuts batches by shard.
+//! ([`outgoing`], [`inscription`]). A [`shard_task`] gives it a clock and an inbox, and large requests in [`slices`]. This file cuts batches by shard.
 //!
 //! [`inspection`] tells operators what a shard knows about a trace. A [`replay`] drives a shard with
 //! recorded requests, and compares two by their [`journal`]s; a [`sampler`] is one for benchmarks.
@@ -44,6 +44,7 @@ mod journal;
 mod metrics;
 mod regime;
 mod shard_task;
+mod slices;
 
 mod replay;
 mod sampler;

@@ -1,9 +1,11 @@
 //! The task that owns a shard: its inbox, its clock, and the way out.
 //!
-//! Judging and taking in go by turns in small slices, so that neither holds the other up; and while
-//! a request is on its way out both go on, so that a slow next component delays no decision. What
-//! such a component does not take fills the way out, then the inboxes, and so pushes back.
+//! Judging and taking in go by turns in small slices, also of large requests and giant traces, so that
+//! neither holds the other up; and while a request is on its way out both go on, so that a slow next
+//! component delays no decision. What such a component does not take fills the way out, then the
+//! inboxes, and so pushes back.
 
+use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use super::inspection::Question;
 use super::metrics::{LostMetrics, Metrics};
 use super::regime::Regime;
 use super::shard::{Held, Shard, Take};
+use super::slices::slices;
 
 mod delivery;
 
@@ -84,9 +87,17 @@ pub(super) struct Common {
     pub(super) thin: Thin,
 }
 
+/// What is left of a batch that is being taken in, and what it holds until then.
+struct Arriving {
+    slices: VecDeque<Batch>,
+    _room: OwnedSemaphorePermit,
+    _held: memory::Held,
+}
+
 /// Where a task is with its work.
 #[derive(Default)]
 struct Work {
+    arriving: Option<Arriving>,
     delivery: Delivery,
     /// Whether there may be something to judge.
     is_judging: bool,
@@ -112,6 +123,12 @@ enum Flush {
     Now,
 }
 
+impl Arriving {
+    fn new(Message { batch, room, held }: Message) -> Self {
+        Self { slices: slices(batch), _room: room, _held: held }
+    }
+}
+
 impl ShardTask {
     /// Runs until a stop is ordered and everything has been judged and has left.
     pub(super) async fn run(mut self) {
@@ -133,9 +150,13 @@ impl ShardTask {
                     self.judge(&mut work);
                 }
                 Some(question) = self.questions.recv() => answer(&mut self.shard, question),
-                message = self.inbox.recv(), if may_admit => {
+                () = ready(()), if may_admit && work.arriving.is_some() => {
+                    self.take_in(&mut work);
+                }
+                message = self.inbox.recv(), if may_admit && work.arriving.is_none() => {
                     let Some(message) = message else { break };
-                    self.take_in(message, &mut work);
+                    work.arriving = Some(Arriving::new(message));
+                    self.take_in(&mut work);
                 }
                 () = ready(()), if work.is_judging => self.judge(&mut work),
                 () = ready(()), if has_upkeep => {
@@ -180,17 +201,24 @@ impl ShardTask {
             || self.shard.outgoing_bytes() >= OUTGOING_BYTES)
     }
 
-    fn take_in(&mut self, message: Message, work: &mut Work) {
-        let bytes = message.batch.bytes().len();
-        self.admit(message);
+    /// Takes in what may be at a time of what has arrived.
+    fn take_in(&mut self, work: &mut Work) {
+        let Some(bytes) = self.admit(&mut work.arriving) else { return };
         work.is_judging |= self.shard.is_over_limit();
         work.is_judges_turn = true;
         self.shard.upkeep((UPKEEP_FACTOR * bytes).min(4 * UPKEEP_SLICE));
     }
 
-    fn admit(&mut self, message: Message) {
-        self.shard.admit(&message.batch, clock::now());
-        drop((message.room, message.held));
+    /// Takes the next slice in; how many bytes it has.
+    fn admit(&mut self, arriving: &mut Option<Arriving>) -> Option<usize> {
+        let slices = &mut arriving.as_mut()?.slices;
+        let slice = slices.pop_front();
+        if slices.is_empty() {
+            *arriving = None;
+        }
+        let slice = slice?;
+        self.shard.admit(&slice, clock::now());
+        Some(slice.bytes().len())
     }
 
     /// Judges a slice of what is due.
@@ -245,8 +273,10 @@ impl ShardTask {
     /// Takes in what is left in the inbox, judges everything, and sends it until the deadline.
     async fn finish(mut self, work: &mut Work) {
         self.inbox.close();
-        while let Some(message) = self.inbox.recv().await {
-            self.admit(message);
+        loop {
+            while self.admit(&mut work.arriving).is_some() {}
+            let Some(message) = self.inbox.recv().await else { break };
+            work.arriving = Some(Arriving::new(message));
         }
         if self.regime.drop_pending {
             self.shard.discard();
