@@ -94,7 +94,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The next event of the span or data point of the metric, and which one it is.
-    pub fn set_inner(&mut self, inner: &'a [u8], index: usize) {
+    pub fn set_inner(&mut self, inner: impl Into<Cow<'a, [u8]>>, index: usize) {
         self.inner = Piece::new(inner);
         self.index = i64::try_from(index).ok();
         self.cache.clear();

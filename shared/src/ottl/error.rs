@@ -87,7 +87,8 @@ impl EvalError {
         Self { function: None, reason: Reason::WrongType { expected, found } }
     }
 
-    pub(super) const fn fixed(message: &'static str) -> Self {
+    /// An error with this text.
+    pub const fn fixed(message: &'static str) -> Self {
         Self { function: None, reason: Reason::Fixed(message) }
     }
 

@@ -5,6 +5,7 @@ mod contexts;
 mod functions;
 mod groups;
 mod load;
+mod metrics;
 mod semantics;
 mod statements;
 

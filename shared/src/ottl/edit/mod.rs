@@ -5,7 +5,9 @@
 //!
 //! Source: contrib pkg/ottl/ottlfuncs and transformprocessor/internal.
 
+mod aggregate;
 pub(super) mod bytes;
+mod extract;
 mod list;
 mod map;
 mod metric;
@@ -27,9 +29,18 @@ type Planned = Result<Option<Change>, EvalError>;
 
 /// All editors.
 pub(super) fn all() -> impl Iterator<Item = &'static Function> + Clone {
-    [EDITORS, list::EDITORS, map::EDITORS, metric::EDITORS, replace::EDITORS, span::EDITORS]
-        .into_iter()
-        .flatten()
+    [
+        EDITORS,
+        aggregate::EDITORS,
+        extract::EDITORS,
+        list::EDITORS,
+        map::EDITORS,
+        metric::EDITORS,
+        replace::EDITORS,
+        span::EDITORS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The rows of the tables are written with this.

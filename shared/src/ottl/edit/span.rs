@@ -27,7 +27,7 @@ pub(super) const EDITORS: &[Function] = &[editor(
         _ => Ok(Prepared::Nothing),
     }
 })
-.only_in(Context::Span)];
+.only_in(&[Context::Span])];
 
 fn set_semconv_span_name<'a>(call: &'a Call, env: &Env<'a, '_>) -> Planned {
     let span = env.view.span()?;

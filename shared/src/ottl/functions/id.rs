@@ -9,7 +9,7 @@ use crate::ottl::value::Value;
 pub(super) const FUNCTIONS: &[Function] = &[
     function("IsRootSpan", &[], |_, env| Ok(Value::Bool(env.view.span()?.is_root())))
         .depending_on(Depends::Span)
-        .only_in(Context::Span),
+        .only_in(&[Context::Span]),
     function("TraceID", &[parameter("target", Kind::BytesLike)], |call, env| {
         id::<16>(&bytes_like(call.value(0, env)?)?).map(Value::TraceId)
     })

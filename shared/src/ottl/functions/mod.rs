@@ -43,8 +43,8 @@ pub(super) struct Function {
     pub(super) parameters: &'static [Parameter],
     /// What its result depends on.
     pub(super) depends: Depends,
-    /// The one context that has it; all do without.
-    pub(super) only: Option<Context>,
+    /// The contexts that have it; all do if none is named.
+    pub(super) only: &'static [Context],
     pub(super) prepare: Prepare,
     pub(super) action: Action,
 }
@@ -133,7 +133,7 @@ impl Function {
         action: Action,
     ) -> Self {
         let prepare: Prepare = |_| Ok(Prepared::Nothing);
-        Self { name, parameters, depends: Depends::Arguments, only: None, prepare, action }
+        Self { name, parameters, depends: Depends::Arguments, only: &[], prepare, action }
     }
 
     pub(super) const fn prepared_by(self, prepare: Prepare) -> Self {
@@ -144,13 +144,13 @@ impl Function {
         Self { depends, ..self }
     }
 
-    pub(super) const fn only_in(self, context: Context) -> Self {
-        Self { only: Some(context), ..self }
+    pub(super) const fn only_in(self, only: &'static [Context]) -> Self {
+        Self { only, ..self }
     }
 
     /// Whether `context` has it.
     pub(super) fn is_in(&self, context: Context) -> bool {
-        self.only.is_none_or(|only| only == context)
+        self.only.is_empty() || self.only.contains(&context)
     }
 }
 

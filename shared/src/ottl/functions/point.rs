@@ -16,7 +16,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         any_point(env, |mut attributes| attributes.any(|(name, _)| name == key.as_bytes()))
     })
     .depending_on(Depends::Metric)
-    .only_in(Context::Metric),
+    .only_in(&[Context::Metric]),
     function(
         "HasAttrOnDatapoint",
         &[parameter("key", Kind::LiteralText), parameter("expected_val", Kind::LiteralText)],
@@ -28,7 +28,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         },
     )
     .depending_on(Depends::Metric)
-    .only_in(Context::Metric),
+    .only_in(&[Context::Metric]),
 ];
 
 fn any_point<'a>(

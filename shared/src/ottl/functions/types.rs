@@ -33,6 +33,8 @@ pub(in crate::ottl) enum Kind {
     LiteralBool,
     /// An integer written out.
     LiteralInt,
+    /// A number written out.
+    LiteralNumber,
     /// A path that can be set.
     Target,
     /// The name of a function that takes a string.
@@ -46,7 +48,10 @@ pub(in crate::ottl) enum Kind {
 impl Kind {
     /// Whether only literals are taken.
     pub(in crate::ottl) const fn is_literal(self) -> bool {
-        matches!(self, Kind::LiteralText | Kind::LiteralBool | Kind::LiteralInt)
+        matches!(
+            self,
+            Kind::LiteralText | Kind::LiteralBool | Kind::LiteralInt | Kind::LiteralNumber
+        )
     }
 
     /// What an argument must be.
@@ -55,6 +60,7 @@ impl Kind {
             Kind::LiteralText => "a string in quotes",
             Kind::LiteralBool => "true or false",
             Kind::LiteralInt => "an integer",
+            Kind::LiteralNumber => "a number",
             _ => "a value",
         }
     }
@@ -69,6 +75,10 @@ impl Kind {
             Kind::Int | Kind::LiteralInt => int(&value).map(|_| ()),
             Kind::IntLike => int_like(&value).map(|_| ()),
             Kind::Double => double(&value).map(|_| ()),
+            Kind::LiteralNumber => match value {
+                Value::Int(_) | Value::Double(_) => Ok(()),
+                other => Err(EvalError::wrong_type("a number", other.type_name())),
+            },
             Kind::DoubleLike => double_like(&value).map(|_| ()),
             Kind::Bool | Kind::LiteralBool => boolean(&value).map(|_| ()),
             Kind::BoolLike => bool_like(&value).map(|_| ()),

@@ -3,17 +3,16 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::wire::metric::{Number, NumberDataPoint};
 use crate::wire::{Fields, LogRecord, Metric, Signal};
 
 /// A record after statements, and what surrounds it.
-struct After {
-    draft: Draft<'static>,
+pub(super) struct After {
+    pub(super) draft: Draft<'static>,
     context: Context,
 }
 
 /// Runs statements on the usual record of `context`; `Err` has the first failure.
-fn run(context: Context, statements: &[&str]) -> Result<After, String> {
+pub(super) fn run(context: Context, statements: &[&str]) -> Result<After, String> {
     run_on(context, usual(context), statements)
 }
 
@@ -44,7 +43,11 @@ fn usual(context: Context) -> Vec<u8> {
     }
 }
 
-fn run_on(context: Context, record: Vec<u8>, statements: &[&str]) -> Result<After, String> {
+pub(super) fn run_on(
+    context: Context,
+    record: Vec<u8>,
+    statements: &[&str],
+) -> Result<After, String> {
     let fixture = Fixture::usual();
     let mut draft = Draft::new(context);
     draft.enter_resource(ResourceEntry { content: &fixture.resource });
@@ -73,7 +76,7 @@ fn run_on(context: Context, record: Vec<u8>, statements: &[&str]) -> Result<Afte
 
 /// Checks that conditions hold after a statement.
 #[track_caller]
-fn check_in(context: Context, statement: &str, conditions: &[&str]) {
+pub(super) fn check_in(context: Context, statement: &str, conditions: &[&str]) {
     let after = run(context, &[statement]).unwrap_or_else(|error| panic!("{statement}: {error}"));
     after.check(statement, conditions);
 }
@@ -91,7 +94,7 @@ fn check_fails(statement: &str, message: &str) {
 
 impl After {
     #[track_caller]
-    fn check(&self, what: &str, conditions: &[&str]) {
+    pub(super) fn check(&self, what: &str, conditions: &[&str]) {
         for text in conditions {
             let condition = Condition::parse(text, self.context)
                 .unwrap_or_else(|error| panic!("{error}\n{}", error.caret(text)));
@@ -100,7 +103,7 @@ impl After {
         }
     }
 
-    fn is_changed(&self) -> bool {
+    pub(super) fn is_changed(&self) -> bool {
         [Part::Resource, Part::Scope, Part::Record, Part::Inner]
             .into_iter()
             .any(|part| self.draft.changed(part).is_some())
@@ -405,114 +408,6 @@ fn events_and_their_span_are_changed() {
     check("set(dropped_attributes_count, 8)", &["dropped_attributes_count == 8"]);
     check(r#"set(attributes["i"], event_index)"#, &[r#"attributes["i"] == 0"#]);
     check(r#"set(span.attributes["e"], name)"#, &[r#"span.attributes["e"] == "exception""#]);
-}
-
-#[test]
-fn metrics_are_changed() {
-    let check = |statement, conditions| check_in(Context::Metric, statement, conditions);
-    check(r#"set(name, "n")"#, &[r#"name == "n" and Len(data_points) == 1"#]);
-    check(r#"set(unit, "s")"#, &[r#"unit == "s""#]);
-    check(r#"set(description, "d")"#, &[r#"description == "d""#]);
-    check(
-        "set(aggregation_temporality, 2)",
-        &["aggregation_temporality == 2 and is_monotonic == true"],
-    );
-    check("set(is_monotonic, false)", &["is_monotonic == false and Len(data_points) == 1"]);
-    check(r#"set(metadata["a"], "b")"#, &[r#"metadata["a"] == "b""#]);
-    check("convert_sum_to_gauge()", &["type == METRIC_DATA_TYPE_GAUGE and Len(data_points) == 1"]);
-    check(r#"convert_gauge_to_sum("delta", true)"#, &["type == METRIC_DATA_TYPE_SUM"]);
-    let after = run(
-        Context::Metric,
-        &["convert_sum_to_gauge()", r#"convert_gauge_to_sum("cumulative", false)"#],
-    );
-    after.unwrap().check("both", &[
-        "type == METRIC_DATA_TYPE_SUM and is_monotonic == false and aggregation_temporality == 2",
-    ]);
-}
-
-#[test]
-fn data_points_are_changed() {
-    let check = |statement, conditions| check_in(Context::DataPoint, statement, conditions);
-    check("set(value_double, 1.5)", &["value_double == 1.5 and value_int == 0"]);
-    check("set(value_int, value_int * 2)", &["value_int == 10"]);
-    check("set(start_time_unix_nano, 4)", &["start_time_unix_nano == 4"]);
-    check("set(time, Now())", &["time_unix_nano > 10"]);
-    check("set(flags, FLAG_NO_RECORDED_VALUE)", &["flags == 1"]);
-    check(r#"set(attributes["method"], "PUT")"#, &[r#"attributes["method"] == "PUT""#]);
-    check(r#"set(metric.name, "n")"#, &[r#"metric.name == "n" and value_int == 5"#]);
-    let error = run(Context::DataPoint, &["set(count, 1)"]).err().unwrap();
-    assert_eq!(error, "set: the data point has no such field");
-}
-
-#[test]
-fn buckets_are_changed() {
-    let run = |field, fill: fn(&mut Writer), statement: &str, conditions: &[&str]| {
-        let mut metric = Writer::new();
-        metric.message(field, |data| data.message(1, fill));
-        let after = run_on(Context::DataPoint, metric.into_vec(), &[statement]).unwrap();
-        after.check(statement, conditions);
-    };
-    let histogram = |point: &mut Writer| {
-        point.fixed64(6, 1); // not packed
-        point.fixed64(6, 2);
-        point.packed_fixed64(7, [1.0_f64.to_bits()].into_iter());
-    };
-    run(9, histogram, "set(bucket_counts, [3, 4])", &["bucket_counts == [3, 4]"]);
-    run(9, histogram, "set(explicit_bounds, [2.5])", &["explicit_bounds == [2.5]"]);
-    run(9, histogram, "set(count, 9)", &["count == 9 and bucket_counts == [1, 2]"]);
-    run(9, histogram, "set(sum, 1.5)", &["sum == 1.5"]);
-    let exponential = |point: &mut Writer| {
-        point.message(8, |buckets| buckets.packed_varint(2, [1, 300].into_iter()));
-    };
-    run(10, exponential, "set(scale, -2)", &["scale == -2 and positive.bucket_counts == [1, 300]"]);
-    run(10, exponential, "set(zero_count, 2)", &["zero_count == 2"]);
-    run(10, exponential, "set(positive.offset, -7)", &["positive.offset == -7"]);
-    run(
-        10,
-        exponential,
-        "set(positive.bucket_counts, [400])",
-        &["positive.bucket_counts == [400]"],
-    );
-    run(10, exponential, "set(negative.offset, 7)", &["negative.offset == 7"]);
-    run(10, exponential, "set(negative.bucket_counts, [4])", &["negative.bucket_counts == [4]"]);
-    run(11, |_| {}, "set(sum, 2.5)", &["sum == 2.5"]);
-}
-
-#[test]
-fn sums_are_taken_out_of_histograms() {
-    let mut metric = Writer::new();
-    metric.bytes(1, b"latency");
-    metric.bytes(3, b"ms");
-    metric.message(9, |histogram| {
-        histogram.message(1, |point| {
-            point.fixed64(3, 10);
-            point.fixed64(4, 6);
-            point.double(5, 7.5);
-            point.string_attribute(9, b"method", b"GET");
-        });
-        histogram.message(1, |point| point.fixed64(4, 2));
-        histogram.varint(2, 1);
-    });
-    let statements = ["extract_sum_metric(true)", "extract_count_metric(false, \".n\")"];
-    let mut after = run_on(Context::Metric, metric.into_vec(), &statements).unwrap();
-    assert!(!after.is_changed());
-    let metrics = after.draft.take_metrics();
-    let [sum, count] = &metrics[..] else { panic!("two metrics") };
-    let read = |metric: &[u8]| {
-        let read = Metric::read(metric);
-        let points = read.points().map(NumberDataPoint::read);
-        let values: Vec<_> = points.map(|point| (point.time_ns, point.value)).collect();
-        (read.name.to_vec(), read.unit.to_vec(), read.monotonic, values)
-    };
-    let double = Some(Number::Double(7.5));
-    assert_eq!(read(sum), (b"latency_sum".to_vec(), b"ms".to_vec(), true, vec![(10, double)]));
-    let counts = vec![(10, Some(Number::Int(6))), (0, Some(Number::Int(2)))];
-    assert_eq!(read(count), (b"latency.n".to_vec(), b"1".to_vec(), false, counts));
-    let error = run(Context::Metric, &["extract_sum_metric(true)"]).err().unwrap();
-    assert_eq!(
-        error,
-        "extract_sum_metric: takes a histogram with a temporality, an exponential one, or a summary"
-    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! One group of statements, over all records of a batch.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::ottl::{Context, Draft, EvalError, Group, Part};
@@ -12,6 +14,14 @@ const MESSAGE: u32 = 1;
 const SCHEMA_URL: u32 = 3;
 /// Field of a span's events.
 const EVENT: u32 = 11;
+/// Metrics that may be made of those of a scope, for each that came in. Statements are run on what
+/// they made, too, so `copy_metric()` without a condition would go on for ever.
+const MADE_PER_METRIC: usize = 64;
+
+const TOO_MANY: EvalError = EvalError::fixed(
+    "too many metrics were made of those of a scope: what a statement makes must not fulfil its \
+     own condition",
+);
 
 /// Runs a group's statements.
 pub(super) struct Pass<'g, 'a, F> {
@@ -21,8 +31,10 @@ pub(super) struct Pass<'g, 'a, F> {
     /// The schema URLs of the entries around, as they came.
     resource_url: &'a [u8],
     scope_url: &'a [u8],
-    /// Metrics that statements made of others of the scope.
-    metrics: Vec<Vec<u8>>,
+    /// Metrics that statements made of others of the scope, and that they are still to be run on.
+    made: VecDeque<Vec<u8>>,
+    /// How many more may be made in this scope.
+    may_make: usize,
     error: Option<EvalError>,
 }
 
@@ -35,7 +47,8 @@ impl<'g, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Pass<'g, '_, F> {
             draft: Draft::new(group.context()),
             resource_url: &[],
             scope_url: &[],
-            metrics: Vec::new(),
+            made: VecDeque::new(),
+            may_make: 0,
             error: None,
         }
     }
@@ -55,6 +68,20 @@ impl<'g, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Pass<'g, '_, F> {
         }
     }
 
+    /// Puts the metrics that statements made in the row.
+    fn take_made(&mut self) {
+        for metric in self.draft.take_metrics() {
+            if self.may_make == 0 {
+                if (self.failed)("copy_metric", &TOO_MANY).is_break() {
+                    self.error.get_or_insert(TOO_MANY);
+                }
+                return;
+            }
+            self.may_make -= 1;
+            self.made.push_back(metric);
+        }
+    }
+
     /// What became of the record.
     fn write_record(&self, new: &mut Writer) -> Change {
         match self.draft.changed(Part::Record) {
@@ -69,10 +96,10 @@ impl<'g, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Pass<'g, '_, F> {
 
 impl<'a, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Pass<'_, 'a, F> {
     /// Runs the statements on each of the messages within a record, which they may change too.
-    fn inner_messages(
+    fn inner_messages<T: Into<Cow<'a, [u8]>>>(
         &mut self,
-        record: &'a [u8],
-        messages: impl Iterator<Item = &'a [u8]>,
+        record: T,
+        messages: impl Iterator<Item = T>,
         new: &mut Writer,
     ) -> Change {
         self.draft.set_record(record);
@@ -80,6 +107,7 @@ impl<'a, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Pass<'_, 'a, F> {
         for (index, message) in messages.enumerate() {
             self.draft.set_inner(message, index);
             self.run();
+            self.take_made();
             let content = self.draft.changed(Part::Inner).map(<[u8]>::to_vec);
             // Nothing is kept for the many that stay as they are.
             if content.is_some() {
@@ -108,6 +136,22 @@ impl<'a, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Pass<'_, 'a, F> {
             _ => rewrite::children(record, EVENT, new, edit),
         }
     }
+
+    /// Runs the statements on a metric that they made, as the Collector does; what became of it.
+    fn finish_made(&mut self, metric: Vec<u8>) -> Vec<u8> {
+        if self.group.context() == Context::DataPoint {
+            let points: Vec<Vec<u8>> = Metric::read(&metric).points().map(<[u8]>::to_vec).collect();
+            let mut new = Writer::new();
+            return match self.inner_messages(metric.clone(), points.into_iter(), &mut new) {
+                Change::Replace => new.into_vec(),
+                Change::Keep | Change::Drop => metric,
+            };
+        }
+        self.draft.set_record(metric);
+        self.run();
+        self.take_made();
+        self.draft.record().to_vec()
+    }
 }
 
 impl<'a, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Editor<'a> for Pass<'_, 'a, F> {
@@ -123,6 +167,7 @@ impl<'a, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Editor<'a> for Pass<'_, 
     fn enter_scope(&mut self, entry: ScopeEntry<'a>) -> Visit {
         self.draft.enter_scope(entry);
         self.scope_url = entry.schema_url();
+        self.may_make = 0;
         match self.group.context() {
             Context::Scope => Visit::Over,
             _ => Visit::Into,
@@ -133,13 +178,18 @@ impl<'a, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Editor<'a> for Pass<'_, 
         match self.group.context() {
             Context::Resource | Context::Scope => Change::Keep,
             Context::Span | Context::Metric | Context::Log => {
+                self.may_make += MADE_PER_METRIC;
                 self.draft.set_record(record);
                 self.run();
-                self.metrics.append(&mut self.draft.take_metrics());
+                self.take_made();
                 self.write_record(new)
             }
             Context::SpanEvent => self.inner_messages(record, Span::read(record).events(), new),
-            Context::DataPoint => self.inner_messages(record, Metric::read(record).points(), new),
+            Context::DataPoint => {
+                // Each point may give one.
+                self.may_make += MADE_PER_METRIC + Metric::read(record).points().count();
+                self.inner_messages(record, Metric::read(record).points(), new)
+            }
         }
     }
 
@@ -147,12 +197,9 @@ impl<'a, F: FnMut(&str, &EvalError) -> ControlFlow<()>> Editor<'a> for Pass<'_, 
         if self.group.context() == Context::Scope {
             self.run();
         }
-        // The statements are run on metrics that they made, too, as in the Collector. Those are
-        // sums, of which no more are made.
-        for metric in std::mem::take(&mut self.metrics) {
-            self.draft.set_record(metric);
-            self.run();
-            head.add_record(self.draft.record().to_vec());
+        while let Some(metric) = self.made.pop_front() {
+            let metric = self.finish_made(metric);
+            head.add_record(metric);
         }
         write_head(self.draft.changed(Part::Scope), self.scope_url, head);
     }

@@ -158,6 +158,55 @@ async fn metrics_made_of_others_stand_behind_them_and_are_transformed_too() {
 }
 
 #[tokio::test]
+async fn a_copy_is_transformed_like_any_metric() {
+    let json = json!({"metric_statements": [
+        r#"copy_metric(name="second") where metric.name == "latency""#,
+        r#"copy_metric(name="third") where metric.name == "second""#,
+        r#"set(metric.unit, "s") where metric.name != "latency""#,
+    ]});
+    let done = transformed(json, &metrics()).await;
+    let found: Vec<_> = records(&done).into_iter().map(Metric::read).collect();
+    let found: Vec<_> = found.iter().map(|metric| (metric.name, metric.unit)).collect();
+    assert_eq!(found, [(&b"latency"[..], &b""[..]), (b"second", b"s"), (b"third", b"s")]);
+}
+
+#[tokio::test]
+async fn a_copy_that_would_be_copied_for_ever_fails_in_time() {
+    let statements = json!(["copy_metric() where metric.unit == \"\""]);
+    let done = transformed(json!({"metric_statements": statements}), &metrics()).await;
+    assert_eq!(records(&done).len(), 65, "64 copies and no more");
+    let json = json!({"error_mode": "propagate", "metric_statements": statements});
+    let rejected = process::<TransformConfig>(&json, &metrics()).await.unwrap_err();
+    assert_eq!(
+        rejected.to_string(),
+        "a statement failed: too many metrics were made of those of a scope: what a statement \
+         makes must not fulfil its own condition"
+    );
+}
+
+#[tokio::test]
+async fn metrics_made_of_data_points_are_added_to_their_scope() {
+    let mut summary = Writer::new();
+    summary.bytes(1, b"latency");
+    summary.message(11, |data| {
+        for count in [3, 4] {
+            data.message(1, |point| point.fixed64(4, count));
+        }
+    });
+    let batch = batch(Signal::Metrics, &[("cart", vec![summary.into_vec()])]);
+    let json = json!({"metric_statements": [{"context": "datapoint", "statements": [
+        r#"convert_summary_count_val_to_sum("cumulative", true)"#,
+        r#"set(attributes["seen"], metric.name)"#,
+    ]}]});
+    let done = transformed(json, &batch).await;
+    let found: Vec<_> = records(&done).into_iter().map(Metric::read).collect();
+    let sums = found.iter().filter(|metric| metric.name == b"latency_count");
+    let seen = |raw| crate::wire::metric::NumberDataPoint::read(raw).attributes().get(b"seen");
+    let seen: Vec<_> = sums.flat_map(|metric| metric.points()).map(seen).collect();
+    assert_eq!(seen, vec![Some(AnyValue::String(b"latency_count")); 2]);
+}
+
+#[tokio::test]
 async fn log_records_are_changed() {
     let mut log = Writer::new();
     log.message(5, |any| any.bytes(1, br#"{"user":{"id":17}}"#));
