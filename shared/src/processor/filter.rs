@@ -1,4 +1,4 @@
-//! `filter`: drops what conditions hold for, in the Collector's language.
+//! `filter`: drops what conditions hold for, in the Collector's language or in the words before it.
 //!
 //! Each group of conditions is a pass over the batch. What is left of a batch is written anew with
 //! everything else byte for byte; a batch that loses nothing goes on as it came. Parents that have
@@ -7,6 +7,9 @@
 //!
 //! Source: contrib processor/filterprocessor.
 
+mod before_ottl;
+#[cfg(test)]
+mod before_ottl_tests;
 mod config;
 mod legacy;
 mod pass;
@@ -26,9 +29,11 @@ use crate::metric_set;
 use crate::ottl::{EvalError, Group};
 use crate::processor::items::Items;
 use crate::processor::ottl::{ErrorMode, Failures};
+use crate::processor::selection::Selection;
 use crate::telemetry::metrics::Descriptor;
 use crate::wire::Signal;
 use crate::wire::rewrite::Empties;
+use before_ottl::Selected;
 use pass::Pass;
 
 metric_set! {
@@ -70,6 +75,8 @@ pub const DESCRIPTORS: &[&[Descriptor]] = &[
 /// The filter of one pipeline.
 struct Filter {
     groups: Vec<(Group, ErrorMode)>,
+    /// Of the form before OTTL: what does not mean a record drops it.
+    selections: Vec<Selection>,
     failures: Failures,
     filtered: Counter,
     items: Items,
@@ -90,6 +97,11 @@ impl Filter {
     /// What the conditions leave of a batch.
     fn filter(&self, batch: &Batch) -> Result<Batch, EvalError> {
         let mut left = batch.clone();
+        for selection in &self.selections {
+            let mut selected = Selected::new(selection, batch.signal());
+            let filtered = left.rewrite(Empties::Drop, &mut selected);
+            left = filtered;
+        }
         for (group, error_mode) in &self.groups {
             let filtered = {
                 let failed =

@@ -13,6 +13,7 @@ pub mod ottl;
 pub mod probabilistic_sampler;
 pub mod resource;
 pub mod resource_detection;
+mod selection;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transform;

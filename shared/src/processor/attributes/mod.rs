@@ -3,7 +3,6 @@
 //! A record in which nothing changes keeps its bytes, and a batch of such records is passed on as
 //! it is. Source: contrib processor/attributesprocessor.
 
-mod selection;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +12,7 @@ use async_trait::async_trait;
 
 use super::actions::{self, ActionConfig, Actions, AttributeList, Given};
 use super::items::Items;
+use super::selection::{MatchConfig, Place, Selection};
 use crate::batch::Batch;
 use crate::config::{Path, Problems, Section};
 use crate::config_struct;
@@ -22,7 +22,6 @@ use crate::wire::rewrite::points;
 use crate::wire::{
     Change, Editor, Empties, Metric, ResourceEntry, ScopeEntry, Signal, Visit, Writer,
 };
-use selection::{MatchConfig, Place, Selection};
 
 config_struct! {
     /// `attributes`.

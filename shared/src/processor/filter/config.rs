@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::legacy::{self, LogFilters, MetricFilters, Named, SpanFilters, TraceFilters};
+use super::before_ottl::{BeforeOttl, SpanFilters};
+use super::legacy::{self, LogFilters, MetricFilters, Named, TraceFilters};
 use super::{ErrorMetrics, Filter, filtered};
 use crate::config::{NotSupported, Path, Problems};
 use crate::config_struct;
@@ -35,7 +36,7 @@ config_struct! {
         pub logs: LogFilters = LogFilters::default(),
         /// There are no profiles here.
         pub profiles: NotSupported = NotSupported,
-        /// The form before OTTL.
+        /// The form before OTTL: which spans to keep and to drop.
         pub spans: SpanFilters = SpanFilters::default(),
     }
 }
@@ -84,6 +85,15 @@ impl FilterConfig {
         }
     }
 
+    /// The form before OTTL.
+    fn before_ottl(&self, signal: Signal) -> BeforeOttl {
+        match signal {
+            Signal::Traces => BeforeOttl::of_spans(&self.spans),
+            Signal::Metrics => BeforeOttl::of_metrics(&self.metrics.include, &self.metrics.exclude),
+            Signal::Logs => BeforeOttl::of_logs(&self.logs.include, &self.logs.exclude),
+        }
+    }
+
     fn groups(&self, signal: Signal) -> Vec<(Group, ErrorMode)> {
         let (conditions, lists) = self.of(signal);
         let mut groups = conditions.parse(signal, self.error_mode).expect("validate parsed them");
@@ -105,12 +115,20 @@ impl ProcessorConfig for FilterConfig {
             let (conditions, lists) = self.of(signal);
             let named = lists.iter().filter(|(_, _, conditions)| !conditions.is_empty());
             let named: Vec<_> = named.map(|(key, _, _)| format!("{section}::{key}")).collect();
-            if !conditions.is_empty() && !named.is_empty() {
-                let message = format!("cannot be used together with {}", named.join(", "));
-                problems.report(&at.key(key), message);
+            let before = self.before_ottl(signal);
+            let (first, others) = match conditions.is_empty() {
+                false => (Some(key.to_owned()), [named, before.keys()].concat()),
+                true => (named.into_iter().next(), before.keys()),
+            };
+            if let Some(first) = first
+                && !others.is_empty()
+            {
+                let message = format!("cannot be used together with {}", others.join(", "));
+                problems.report(&at.key(&first), message);
             }
             conditions.validate(signal, &at.key(key), problems);
             legacy::validate(&lists, signal, &at.key(section), problems);
+            before.validate(signal, at, problems);
         }
     }
 
@@ -119,6 +137,7 @@ impl ProcessorConfig for FilterConfig {
         let labels = &[("filter", id.as_str()), ("data_type", ctx.signal.name())];
         Ok(Arc::new(Filter {
             groups: self.groups(ctx.signal),
+            selections: self.before_ottl(ctx.signal).selections(ctx.signal)?,
             failures: Failures {
                 what: "condition",
                 processor: id.clone(),

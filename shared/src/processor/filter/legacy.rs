@@ -1,10 +1,11 @@
-//! The lists of a filter that name their context: `traces::span`, `metrics::datapoint` and so on;
-//! and the form before OTTL, which is refused with its equivalent.
+//! The lists of a filter that name their context: `traces::span`, `metrics::datapoint` and so on.
 
-use crate::config::{Data, Decode, Node, Path, Problems};
+use super::before_ottl::{LogMatchConfig, MetricMatchConfig};
+use crate::config::{Path, Problems, Section};
 use crate::config_struct;
 use crate::ottl::{Context, Faulty, Group};
 use crate::processor::ottl::ErrorMode;
+use crate::processor::selection::RegexpConfig;
 use crate::wire::Signal;
 
 config_struct! {
@@ -28,12 +29,12 @@ config_struct! {
         pub metric: Vec<String> = Vec::new(),
         /// Conditions on data points.
         pub datapoint: Vec<String> = Vec::new(),
-        /// The form before OTTL.
-        pub include: BeforeOttl<'i', 'm'> = BeforeOttl,
-        /// The form before OTTL.
-        pub exclude: BeforeOttl<'e', 'm'> = BeforeOttl,
-        /// The form before OTTL.
-        pub regexp: BeforeOttl<'r', 'm'> = BeforeOttl,
+        /// The form before OTTL: metrics to keep.
+        pub include: Section<MetricMatchConfig> = Section::none(),
+        /// The form before OTTL: metrics to drop.
+        pub exclude: Section<MetricMatchConfig> = Section::none(),
+        /// Accepted; matches are not cached.
+        pub regexp: RegexpConfig = RegexpConfig::default(),
     }
 }
 
@@ -44,74 +45,10 @@ config_struct! {
         pub resource: Vec<String> = Vec::new(),
         /// Conditions on log records.
         pub log_record: Vec<String> = Vec::new(),
-        /// The form before OTTL.
-        pub include: BeforeOttl<'i', 'l'> = BeforeOttl,
-        /// The form before OTTL.
-        pub exclude: BeforeOttl<'e', 'l'> = BeforeOttl,
-    }
-}
-
-config_struct! {
-    /// `spans`: the form before OTTL.
-    pub struct SpanFilters {
-        /// Spans to keep.
-        pub include: BeforeOttl<'i', 's'> = BeforeOttl,
-        /// Spans to drop.
-        pub exclude: BeforeOttl<'e', 's'> = BeforeOttl,
-    }
-}
-
-/// A key of the form before OTTL: an error by its presence, which shows what to write.
-///
-/// The parameters say which key it is, and of what: they are the first letters.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct BeforeOttl<const KEY: char, const OF: char>;
-
-impl<const KEY: char, const OF: char> Decode for BeforeOttl<KEY, OF> {
-    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let (list, path, names) = match OF {
-            'm' => ("metric_conditions", "metric.name", "metric_names"),
-            'l' => ("log_conditions", "log.body", "bodies"),
-            _ => ("trace_conditions", "span.name", "span_names"),
-        };
-        let is_regexp = text_of(node, "match_type").is_some_and(|kind| kind == "regexp");
-        let name = first_of(node, names).unwrap_or("example");
-        let test = match is_regexp {
-            true => format!("IsMatch({path}, {name:?})"),
-            false => format!("{path} == {name:?}"),
-        };
-        let condition = match KEY {
-            'i' => format!("not ({test})"),
-            _ => test,
-        };
-        problems.report(
-            at,
-            format!(
-                "the form before OTTL is not supported; name what is to be dropped: \
-                 {list}: ['{condition}']"
-            ),
-        );
-        None
-    }
-}
-
-fn value_of<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
-    let Data::Map(entries) = &node.data else { return None };
-    entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
-}
-
-fn text_of<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
-    match &value_of(node, key)?.data {
-        Data::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn first_of<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
-    let Data::List(items) = &value_of(node, key)?.data else { return None };
-    match &items.first()?.data {
-        Data::String(text) => Some(text),
-        _ => None,
+        /// The form before OTTL: log records to keep.
+        pub include: Section<LogMatchConfig> = Section::none(),
+        /// The form before OTTL: log records to drop.
+        pub exclude: Section<LogMatchConfig> = Section::none(),
     }
 }
 

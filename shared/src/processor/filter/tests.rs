@@ -227,24 +227,3 @@ fn everything_that_is_wrong_is_reported_with_its_place() {
         ]
     );
 }
-
-#[test]
-fn the_form_before_ottl_is_refused_with_its_equivalent() {
-    let found = problems::<FilterConfig>(&json!({
-        "metrics": {"include": {"match_type": "regexp", "metric_names": ["^http\\."]}},
-        "spans": {"exclude": {"match_type": "strict", "span_names": ["health"]}},
-        "logs": {"exclude": {"match_type": "strict", "bodies": ["a"]}},
-    }));
-    let refused = "the form before OTTL is not supported; name what is to be dropped: ";
-    assert_eq!(
-        found,
-        [
-            format!("a::logs::exclude: {refused}log_conditions: ['log.body == \"a\"']"),
-            format!(
-                "a::metrics::include: {refused}metric_conditions: ['not (IsMatch(metric.name, \
-                 \"^http\\\\.\"))']"
-            ),
-            format!("a::spans::exclude: {refused}trace_conditions: ['span.name == \"health\"']"),
-        ]
-    );
-}
