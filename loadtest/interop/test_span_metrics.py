@@ -226,6 +226,56 @@ def calls(selector):
     }
 
 
+def milliseconds():
+    """Now, as Prometheus counts time."""
+    return time.time_ns() // MILLISECOND
+
+
+def samples(selector, window, at):
+    """The samples that PromQL has of each series in the window that ends then; milliseconds."""
+    rows = ask("query", query=f"{selector}[{window}ms]", time=at / 1000)["result"]
+    return [
+        (row["metric"], [(round(time * 1000), float(value)) for time, value in row["values"]])
+        for row in rows
+    ]
+
+
+def delta(points):
+    """What a counter counted between its first sample and its last, resets included."""
+    values = [value for _, value in points]
+    steps = zip(values, values[1:])
+    return sum(after if after < before else after - before for before, after in steps)
+
+
+def extrapolated(points, window, at):
+    """What increase() makes of these samples: delta(), reckoned on to the ends of the window.
+
+    Source: prometheus promql/functions.go, extrapolatedRate."""
+    (first, value), (last, _) = points[0], points[-1]
+    counted, sampled = delta(points), last - first
+    between = sampled / (len(points) - 1)
+    to_start, to_end = first - (at - window), at - last
+    if counted > 0:
+        # A counter cannot have been below zero.
+        to_start = min(to_start, sampled * value / counted)
+    add = sum(gap if gap < between * 1.1 else between / 2 for gap in (to_start, to_end))
+    return counted * (sampled + add) / sampled
+
+
+def by_calls(rows):
+    """Sums by what calls() tells apart."""
+    sums = collections.Counter()
+    for labels, value in rows:
+        status = labels["status_code"].removeprefix("STATUS_CODE_")
+        sums[labels["service_name"], labels["span_name"], status] += value
+    return dict(sums)
+
+
+def close(sums):
+    """These sums, but for the rounding of floating-point numbers."""
+    return {key: pytest.approx(value, rel=1e-9) for key, value in sums.items()}
+
+
 WAYS = ["scrape", "remote_write"]
 
 
@@ -284,6 +334,40 @@ def test_exemplars_lead_to_traces_that_were_kept(world):
     assert exemplars <= kept and kept == world.sent.failed
 
 
+def test_rates_are_those_of_the_generator(world):
+    """Between two moments at which Prometheus has everything that was sent."""
+
+    def wait():
+        for via in WAYS:
+            selector = f'via="{via}"'
+            testbed.until("the calls add up", lambda: calls(selector) == dict(world.sent.calls))
+        begin = milliseconds()
+        # So that every series has a sample of these values behind this moment.
+        time.sleep(2)
+        return collections.Counter(world.sent.calls), begin
+
+    sent_before, begin = wait()
+    world.sent.make(120)
+    sent, _ = wait()
+    end = milliseconds()
+    window = end - begin
+    for via in WAYS:
+        selector = f'{CALLS}{{via="{via}"}}'
+        found = samples(selector, window, end)
+        # What was counted between the samples is what was sent, to the last call,
+        counted = by_calls((labels, delta(points)) for labels, points in found)
+        assert counted == dict(sent - sent_before), via
+        # and PromQL's functions make of it what they make of any counter.
+        increase = by_calls(
+            (labels, extrapolated(points, window, end)) for labels, points in found
+        )
+        rows = query(f"increase({selector}[{window}ms])", time=end / 1000)
+        assert by_calls(rows) == close(increase), via
+        rate = {key: value * 1000 / window for key, value in increase.items()}
+        rows = query(f"rate({selector}[{window}ms])", time=end / 1000)
+        assert by_calls(rows) == close(rate), via
+
+
 def test_a_restart_makes_no_spike_and_no_duplicate_series(world):
     """Last, because the counters of a backend begin anew."""
     testbed.until("the calls add up", lambda: calls('via="scrape"') == dict(world.sent.calls))
@@ -292,16 +376,25 @@ def test_a_restart_makes_no_spike_and_no_duplicate_series(world):
     assert world.backends["backend-0"].stop() == 0
     world.backends["backend-0"] = world.start("backend-0")
     world.sent.make(120)
-    total = sum(world.sent.calls.values())
+    # Counters begin with a zero point, so that nothing of their first value is missed; nor is it
+    # when they begin anew.
+    selector, window = series % "remote_write", 600_000
+    truth = dict(world.sent.calls)
 
-    def increase():
-        # Counters begin with a zero point, so that nothing of their first value is missed; at the
-        # end of the window PromQL reckons on for half of an interval.
-        [(_, value)] = query(f"sum (increase({series % 'remote_write'}[10m]))")
-        return value
+    def counted():
+        rows = samples(selector, window, milliseconds())
+        return by_calls((labels, delta(points)) for labels, points in rows)
 
-    testbed.until("the increase is there", lambda: increase() >= total * 0.999)
-    assert increase() <= total * 1.1, "a spike"
+    testbed.until("every call is in an increase", lambda: counted() == truth)
+    end = milliseconds()
+    increase = by_calls(
+        (labels, extrapolated(points, window, end))
+        for labels, points in samples(selector, window, end)
+    )
+    rows = query(f"increase({selector}[{window}ms])", time=end / 1000)
+    assert by_calls(rows) == close(increase)
+    # All that PromQL adds is half of an interval at the end of the window.
+    assert sum(increase.values()) <= sum(truth.values()) * 1.1, "a spike"
     for via in WAYS:
         testbed.until(
             f"as many series as before ({via})",
