@@ -10,6 +10,7 @@ mod common;
 mod authentication;
 mod benchmarks;
 mod configuration;
+mod connectors;
 mod conservation;
 mod descriptors;
 mod destinations;
