@@ -9,6 +9,7 @@ mod common;
 
 mod authentication;
 mod benchmarks;
+mod cardinality;
 mod configuration;
 mod connectors;
 mod conservation;
