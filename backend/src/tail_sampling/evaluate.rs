@@ -18,8 +18,8 @@ use shared::wire::{Resource, Span};
 use super::config::{SamplingStrategy, TailSamplingConfig};
 use super::outcome::Outcome;
 use super::policy::{
-    Branch, Builder, Case, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Terms,
-    Threshold, Vote, Watch, Watcher,
+    Branch, Builder, Case, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Stock,
+    Terms, Threshold, Vote, Watch, Watcher,
 };
 use super::tally::PolicyTally;
 use super::trace::Trace;
@@ -42,6 +42,8 @@ pub(super) struct Policies {
     watchers: Vec<Watcher>,
     note_takers: Vec<Arc<dyn Policy>>,
     keys: Keys,
+    /// What limiters and adaptive samplers find again after a change.
+    stock: Stock,
     /// Whether a trace that one policy keeps is not shown to the others.
     first_match: bool,
     /// Whether pieces of traces are judged, and not whole ones.
@@ -111,7 +113,18 @@ impl Poll {
 impl Policies {
     /// Makes the policies. The configuration must have been validated. Numbers come from `names`.
     pub(super) fn build(config: &TailSamplingConfig, terms: &Terms, names: &mut Names) -> Self {
-        let mut builder = Builder::new(names, terms.clone());
+        Self::build_after(Stock::default(), config, terms, names)
+    }
+
+    /// The same, where limiters and adaptive samplers that were in force before go on from what they
+    /// left, as far as they are still the same.
+    pub(super) fn build_after(
+        left: Stock,
+        config: &TailSamplingConfig,
+        terms: &Terms,
+        names: &mut Names,
+    ) -> Self {
+        let mut builder = Builder::new(names, terms.clone()).after(left);
         let (rehearsed, applied): (Vec<_>, Vec<_>) =
             config.policies.iter().partition(|policy| policy.dry_run);
         let (dropping, keeping): (Vec<_>, Vec<_>) =
@@ -122,7 +135,7 @@ impl Policies {
         let drop_count = dropping.len();
         let rules = build(&[dropping, keeping].concat());
         let rehearsed = build(&rehearsed);
-        let Watch { watchers, note_takers, keys } = builder.finish();
+        let Watch { watchers, note_takers, keys, stock } = builder.finish();
         let (names, panics) = (names.clone(), AtomicU64::new(0));
         let first_match = config.sample_on_first_match;
         let by_piece = config.sampling_strategy == SamplingStrategy::SpanIngest;
@@ -134,6 +147,7 @@ impl Policies {
             watchers,
             note_takers,
             keys,
+            stock,
             first_match,
             by_piece,
             panics,
@@ -149,6 +163,11 @@ impl Policies {
         let applied = self.rules.iter().map(move |branch| (branch.id, applied));
         let rehearsed = self.rehearsed.iter().map(|branch| (branch.id, Standing::DryRun));
         applied.chain(rehearsed).map(|(id, standing)| (&**self.names.get(id), standing))
+    }
+
+    /// What limiters and adaptive samplers have.
+    pub(super) fn stock(&self) -> &Stock {
+        &self.stock
     }
 
     /// The policies in the order in which they vote, each with its name's number.

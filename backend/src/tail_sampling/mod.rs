@@ -71,7 +71,7 @@ pub use sampler::Sampler;
 
 use inspection::Inspector;
 use metrics::{LostMetrics, Metrics};
-use policy::Names;
+use policy::{Names, Stock};
 use regime::Regime;
 use shard::Shard;
 use shard_task::{Common, Message, ShardTask};
@@ -119,7 +119,8 @@ impl TailSampling {
         let shards = tokio::runtime::Handle::current().metrics().num_workers().max(1);
         let mut names = Names::of(ctx.id.name.as_deref());
         let tier_size = config.tier.initial_size();
-        let regime = Arc::new(Regime::new(config, shards, &tier_size, &mut names));
+        let left = Stock::default();
+        let regime = Arc::new(Regime::new(config, shards, &tier_size, &mut names, left));
         let common = Arc::new(Common {
             id: ctx.id.to_string(),
             metrics: Metrics::new(&[]),
@@ -234,7 +235,8 @@ impl Consumer for TailSampling {
     fn reload(&self, section: &dyn Any) {
         let Some(config) = section.downcast_ref::<TailSamplingConfig>() else { return };
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let regime = Regime::new(config, self.inboxes.len(), &self.tier_size, &mut names);
+        let left = self.regime.borrow().policies.stock().clone();
+        let regime = Regime::new(config, self.inboxes.len(), &self.tier_size, &mut names, left);
         self.regime.send_replace(Arc::new(regime));
     }
 

@@ -11,7 +11,7 @@ use super::evaluate::Policies;
 use super::inscription::Inscription;
 use super::metrics::Handles;
 use super::outgoing::RequestSize;
-use super::policy::{Names, Terms};
+use super::policy::{Names, Stock, Terms};
 use super::segments::SEGMENT_BYTES;
 use super::shard::Settings;
 use super::tier::TierSize;
@@ -20,6 +20,7 @@ use super::tier::TierSize;
 const REQUEST: RequestSize = RequestSize { spans: 8192, bytes: 1 << 20, max_bytes: 3 << 20 };
 /// A trace that takes one part in so many of its shard's room waits no longer, unless configured.
 const LARGE_TRACE_SHARE: usize = 8;
+
 /// See the module's head.
 pub(super) struct Regime {
     /// The policies.
@@ -33,16 +34,17 @@ pub(super) struct Regime {
 }
 
 impl Regime {
-    /// What a configuration says, for each of so many shards.
+    /// What a configuration says, for each of so many shards. `left` is of the one before.
     pub(super) fn new(
         config: &TailSamplingConfig,
         shards: usize,
         tier: &TierSize,
         names: &mut Names,
+        left: Stock,
     ) -> Self {
         let use_tracestate = config.use_tracestate;
         let terms = Terms { use_tracestate, ..Terms::new(config.compat, tier.clone()) };
-        let policies = Arc::new(Policies::build(config, &terms, names));
+        let policies = Arc::new(Policies::build_after(left, config, &terms, names));
         let standings =
             policies.standings().map(|(policy, standing)| (names.label(policy), standing));
         let handles = Handles::new(standings, config.dry_run);

@@ -2,11 +2,9 @@
 
 use shared::config::{Path, Problems};
 use shared::config_struct;
-use shared::wire::{AnyValue, Resource};
+use shared::wire::AnyValue;
 
-use super::{
-    Ballot, Builder, Case, Decision, KeyId, Marks, Policy, PolicyConfig, Rule, Sight, Vote,
-};
+use super::{Builder, PolicyConfig, Rule, attribute};
 
 config_struct! {
     /// `boolean_attribute`.
@@ -33,59 +31,19 @@ impl PolicyConfig for BooleanAttributeConfig {
         1
     }
 
-    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
-        let id = builder.key(&self.key);
-        builder.policy(BooleanAttribute {
-            key: self.key.as_bytes().into(),
-            id,
-            wanted: self.value,
-            inverted: self.invert_match,
-        })
-    }
-}
-
-struct BooleanAttribute {
-    key: Box<[u8]>,
-    id: KeyId,
-    wanted: bool,
-    inverted: bool,
-}
-
-impl BooleanAttribute {
     /// A value that is no boolean counts as false, as in the Collector.
     /// Source: contrib v0.156 `tailsamplingprocessor/internal/sampling/boolean_tag_filter.go`.
-    fn look(&self, value: Option<AnyValue<'_>>) -> Marks {
-        Marks::seen_if(value.is_some_and(|value| (value == AnyValue::Bool(true)) == self.wanted))
-    }
-}
-
-impl Policy for BooleanAttribute {
-    fn marks(&self) -> u8 {
-        1
-    }
-
-    fn observe(&self, sight: &Sight<'_>) -> Marks {
-        self.look(sight.attribute(self.id))
-    }
-
-    fn observe_resource(&self, resource: Resource<'_>) -> Marks {
-        self.look(resource.attribute(&self.key))
-    }
-
-    fn evaluate(&self, marks: Marks, _case: &Case<'_>) -> Ballot {
-        Ok(Vote::sampled_if(marks.is_none() == self.inverted))
-    }
-
-    fn foregone(&self, marks: Marks, _case: &Case<'_>) -> Option<Decision> {
-        (!marks.is_none()).then(|| Decision::sampled_if(!self.inverted))
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
+        let wanted = self.value;
+        let holds = move |value: AnyValue<'_>| (value == AnyValue::Bool(true)) == wanted;
+        attribute::rule(&self.key, self.invert_match, holds, builder)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Decision::{NotSampled, Sampled};
     use super::super::testing::{check, problems};
-    use super::*;
-    use Decision::{NotSampled, Sampled};
 
     fn config(rest: &str) -> String {
         format!("{{name: a, type: boolean_attribute, boolean_attribute: {{{rest}}}}}")

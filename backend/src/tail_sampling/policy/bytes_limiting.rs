@@ -1,12 +1,16 @@
 //! `bytes_limiting`: keeps traces as long as their bytes are within a rate.
 //!
+//! The bytes are those of spans. Traces leave sorted by resource and scope, so those headers belong
+//! to no single trace; the Collector, which sends each trace by itself, counts them with every
+//! request that a trace came in.
+//!
 //! Source: contrib v0.156 `tailsamplingprocessor/internal/sampling/bytes_limiting.go`.
 
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
-use super::token_bucket::{Limit, TokenBucket};
-use super::{Ballot, Builder, Case, Marks, Policy, PolicyConfig, Rule, Vote};
+use super::token_bucket::{self, Limit};
+use super::{Builder, PolicyConfig, Rule};
 
 config_struct! {
     /// `bytes_limiting`.
@@ -46,26 +50,7 @@ impl PolicyConfig for BytesLimitingConfig {
     }
 
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
-        let tier = self.cluster.then(|| builder.terms().tier.clone());
-        builder.policy(BytesLimiting(TokenBucket::new(self.limit(), tier)))
-    }
-}
-
-/// Counts the bytes of spans. Traces leave sorted by resource and scope, so those headers belong to
-/// no single trace; the Collector, which sends each trace by itself, counts them for each.
-struct BytesLimiting(TokenBucket);
-
-impl Policy for BytesLimiting {
-    fn evaluate(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
-        Ok(Vote::sampled_if(self.0.take(case.summary.bytes, case.now)))
-    }
-
-    fn peek(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
-        Ok(Vote::sampled_if(self.0.has(case.summary.bytes, case.now)))
-    }
-
-    fn is_pure(&self) -> bool {
-        false
+        token_bucket::rule(self, self.limit(), self.cluster, |summary| summary.bytes, builder)
     }
 }
 

@@ -101,7 +101,7 @@ impl PolicyConfig for EmaDynamicConfig {
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let rate = 100.0 / self.goal_percentage;
         let settings = self.averages.settings(Goal::Rate(rate), rate, self.keys.max_keys);
-        adaptive::rule(&self.keys, Ema::new(settings), None, builder)
+        adaptive::rule(self, &self.keys, Ema::new(settings), None, builder)
     }
 }
 

@@ -57,7 +57,7 @@ impl PolicyConfig for EmaThroughputConfig {
         let initial_rate = 100.0 / self.initial_sampling_percentage;
         let settings = self.averages.settings(goal, initial_rate, self.keys.max_keys);
         let tier = self.cluster.then(|| builder.terms().tier.clone());
-        adaptive::rule(&self.keys, Ema::new(settings), tier, builder)
+        adaptive::rule(self, &self.keys, Ema::new(settings), tier, builder)
     }
 }
 

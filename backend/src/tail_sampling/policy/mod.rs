@@ -7,6 +7,7 @@
 //! To add one, write a file like `status_code.rs` and a line in [`POLICIES`]; CONTRIBUTING.md shows
 //! it step by step. A combination of policies is a [`Rule`] of its own: see `and.rs`.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +23,7 @@ mod notes;
 mod parts;
 mod registry;
 mod sight;
+mod stock;
 mod terms;
 mod token_bucket;
 mod vote;
@@ -34,6 +36,8 @@ mod adaptive;
 mod ema_dynamic;
 mod ema_throughput;
 mod windowed_throughput;
+
+mod attribute;
 
 mod always_sample;
 mod boolean_attribute;
@@ -71,6 +75,7 @@ pub(super) use marks::{Marks, Place, Seen};
 pub(super) use notes::Notes;
 pub(super) use registry::NamedPolicy;
 pub(super) use sight::{KeyId, Keys, Sight};
+pub(super) use stock::Stock;
 pub(super) use terms::Seconds;
 pub(super) use terms::{Compat, Terms};
 pub(super) use vote::{Ballot, Decision, Failed, Names, RuleId, Threshold, Vote};
@@ -226,6 +231,9 @@ pub(super) struct Builder<'a> {
     terms: Terms,
     /// Path of the policy that is being built.
     path: Vec<String>,
+    /// What the policies that were in force have left, and what these have.
+    left: Stock,
+    stock: Stock,
 }
 
 /// A policy that looks at spans.
@@ -246,6 +254,8 @@ pub(super) struct Watch {
     pub(super) note_takers: Vec<Arc<dyn Policy>>,
     /// The keys they look for.
     pub(super) keys: Keys,
+    /// What they will find again after a change.
+    pub(super) stock: Stock,
 }
 
 impl<'a> Builder<'a> {
@@ -260,7 +270,25 @@ impl<'a> Builder<'a> {
             names,
             terms,
             path: Vec::new(),
+            left: Stock::default(),
+            stock: Stock::default(),
         }
+    }
+
+    /// Policies find what those that were in force have left.
+    pub(super) fn after(mut self, left: Stock) -> Self {
+        self.left = left;
+        self
+    }
+
+    /// What the policy that is being built had before a change of the configuration, if it stood here
+    /// with the same `settings`; else what `make` makes.
+    pub(super) fn kept<T: Any + Send + Sync>(
+        &mut self,
+        settings: &dyn fmt::Debug,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        self.stock.keep(&self.path.join("/"), settings, &self.left, make)
     }
 
     /// On what terms the policies decide.
@@ -319,7 +347,8 @@ impl<'a> Builder<'a> {
 
     /// What is needed when spans arrive.
     pub(super) fn finish(self) -> Watch {
-        Watch { watchers: self.watchers, note_takers: self.note_takers, keys: self.keys }
+        let Self { watchers, note_takers, keys, stock, .. } = self;
+        Watch { watchers, note_takers, keys, stock }
     }
 }
 

@@ -3,11 +3,9 @@
 
 use shared::config::{Path, Problems};
 use shared::config_struct;
-use shared::wire::{AnyValue, Resource};
+use shared::wire::AnyValue;
 
-use super::{
-    Ballot, Builder, Case, Decision, KeyId, Marks, Policy, PolicyConfig, Rule, Sight, Vote,
-};
+use super::{Builder, PolicyConfig, Rule, attribute};
 
 config_struct! {
     /// `numeric_attribute`.
@@ -63,67 +61,23 @@ impl PolicyConfig for NumericAttributeConfig {
         1
     }
 
-    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
-        let (min, max) = self.bounds();
-        let id = builder.key(&self.key);
-        builder.policy(NumericAttribute {
-            key: self.key.as_bytes().into(),
-            id,
-            min: min.unwrap_or(i64::MIN),
-            max: max.unwrap_or(i64::MAX),
-            inverted: self.invert_match,
-        })
-    }
-}
-
-struct NumericAttribute {
-    key: Box<[u8]>,
-    id: KeyId,
-    min: i64,
-    max: i64,
-    inverted: bool,
-}
-
-impl NumericAttribute {
     /// A value that is no integer counts as 0, as in the Collector.
     /// Source: contrib v0.156 `tailsamplingprocessor/internal/sampling/numeric_tag_filter.go`.
-    fn look(&self, value: Option<AnyValue<'_>>) -> Marks {
-        let number = match value {
-            None => return Marks::NONE,
-            Some(AnyValue::Int(number)) => number,
-            Some(_) => 0,
+    fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
+        let (min, max) = self.bounds();
+        let range = min.unwrap_or(i64::MIN)..=max.unwrap_or(i64::MAX);
+        let holds = move |value: AnyValue<'_>| match value {
+            AnyValue::Int(number) => range.contains(&number),
+            _ => range.contains(&0),
         };
-        Marks::seen_if((self.min..=self.max).contains(&number))
-    }
-}
-
-impl Policy for NumericAttribute {
-    fn marks(&self) -> u8 {
-        1
-    }
-
-    fn observe(&self, sight: &Sight<'_>) -> Marks {
-        self.look(sight.attribute(self.id))
-    }
-
-    fn observe_resource(&self, resource: Resource<'_>) -> Marks {
-        self.look(resource.attribute(&self.key))
-    }
-
-    fn evaluate(&self, marks: Marks, _case: &Case<'_>) -> Ballot {
-        Ok(Vote::sampled_if(marks.is_none() == self.inverted))
-    }
-
-    fn foregone(&self, marks: Marks, _case: &Case<'_>) -> Option<Decision> {
-        (!marks.is_none()).then(|| Decision::sampled_if(!self.inverted))
+        attribute::rule(&self.key, self.invert_match, holds, builder)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Decision::{NotSampled, Sampled};
     use super::super::testing::{check, problems, warnings};
-    use super::*;
-    use Decision::{NotSampled, Sampled};
 
     fn config(rest: &str) -> String {
         format!("{{name: a, type: numeric_attribute, numeric_attribute: {{{rest}}}}}")

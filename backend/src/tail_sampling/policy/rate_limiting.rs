@@ -6,8 +6,8 @@
 use shared::config::{Path, Problems};
 use shared::config_struct;
 
-use super::token_bucket::{Limit, TokenBucket};
-use super::{Ballot, Builder, Case, Marks, Policy, PolicyConfig, Rule, Vote};
+use super::token_bucket::{self, Limit};
+use super::{Builder, PolicyConfig, Rule};
 
 config_struct! {
     /// `rate_limiting`.
@@ -47,24 +47,13 @@ impl PolicyConfig for RateLimitingConfig {
     }
 
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
-        let tier = self.cluster.then(|| builder.terms().tier.clone());
-        builder.policy(RateLimiting(TokenBucket::new(self.limit(), tier)))
-    }
-}
-
-struct RateLimiting(TokenBucket);
-
-impl Policy for RateLimiting {
-    fn evaluate(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
-        Ok(Vote::sampled_if(self.0.take(case.summary.spans.into(), case.now)))
-    }
-
-    fn peek(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
-        Ok(Vote::sampled_if(self.0.has(case.summary.spans.into(), case.now)))
-    }
-
-    fn is_pure(&self) -> bool {
-        false
+        token_bucket::rule(
+            self,
+            self.limit(),
+            self.cluster,
+            |summary| summary.spans.into(),
+            builder,
+        )
     }
 }
 

@@ -144,6 +144,18 @@ impl Subject {
         Self { policies, names, start, tier }
     }
 
+    /// The policy of this entry in its place, after a change of the configuration.
+    #[track_caller]
+    pub(super) fn changed_to(&self, policy: &str) -> Self {
+        let Self { start, tier, .. } = self;
+        let (mut names, seconds) = (self.names.clone(), Seconds::since(*start, 1_000_000_000_000));
+        let terms =
+            Terms { compat: Compat::V0156, tier: tier.clone(), use_tracestate: false, seconds };
+        let left = self.policies.stock().clone();
+        let policies = Policies::build_after(left, &config("", &[policy]), &terms, &mut names);
+        Self { policies, names, start: *start, tier: tier.clone() }
+    }
+
     fn rule(&self) -> &Branch {
         &self.policies.rules()[0]
     }

@@ -1,15 +1,19 @@
-//! A budget that is refilled all the time: what `rate_limiting` and `bytes_limiting` take from.
+//! A budget that is refilled all the time: what `rate_limiting` and `bytes_limiting` take from, and
+//! the rule that both are.
 //!
 //! Starts full, gains `rate` tokens a second without steps, and holds `burst` of them at most.
 //! Who asks for more than there are takes nothing.
 //! Source: golang.org/x/time/rate, `Limiter.AllowN`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use shared::config::{Path, Problems};
 
+use super::{Ballot, Builder, Case, Marks, Policy, Rule, Vote};
 use crate::tail_sampling::tier::TierSize;
+use crate::tail_sampling::trace::Summary;
 
 /// The keys that limiters share, besides the one for their rate.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,39 @@ impl Limit {
             ..=0 => self.rate.saturating_mul(2),
             burst => burst,
         }
+    }
+}
+
+/// The rule that keeps traces as long as what they cost is within `limit`. As long as its `settings`
+/// stay the same, a change of the configuration leaves in the bucket what is there.
+pub(super) fn rule(
+    settings: &dyn fmt::Debug,
+    limit: Limit,
+    cluster: bool,
+    cost: fn(&Summary) -> u64,
+    builder: &mut Builder<'_>,
+) -> Box<dyn Rule> {
+    let tier = cluster.then(|| builder.terms().tier.clone());
+    let bucket = builder.kept(settings, || TokenBucket::new(limit, tier));
+    builder.policy(Limiter { bucket, cost })
+}
+
+struct Limiter {
+    bucket: Arc<TokenBucket>,
+    cost: fn(&Summary) -> u64,
+}
+
+impl Policy for Limiter {
+    fn evaluate(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
+        Ok(Vote::sampled_if(self.bucket.take((self.cost)(case.summary), case.now)))
+    }
+
+    fn peek(&self, _marks: Marks, case: &Case<'_>) -> Ballot {
+        Ok(Vote::sampled_if(self.bucket.has((self.cost)(case.summary), case.now)))
+    }
+
+    fn is_pure(&self) -> bool {
+        false
     }
 }
 

@@ -85,7 +85,7 @@ impl PolicyConfig for WindowedThroughputConfig {
             max_keys: self.keys.max_keys,
         };
         let tier = self.cluster.then(|| builder.terms().tier.clone());
-        adaptive::rule(&self.keys, Window::new(settings), tier, builder)
+        adaptive::rule(self, &self.keys, Window::new(settings), tier, builder)
     }
 }
 

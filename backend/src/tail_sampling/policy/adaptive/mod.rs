@@ -9,7 +9,8 @@
 //! Which traces of a key are kept is told by the traces' randomness and not by a throw of dice, so
 //! every instance that has the same rate keeps the same traces.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use shared::config::{Path, Problems};
@@ -120,23 +121,27 @@ metric_set! {
 /// A policy made of [`Rates`].
 struct Adaptive<R> {
     fingerprint: Fingerprint,
-    rates: Mutex<R>,
+    rates: Arc<Mutex<R>>,
     /// Who shares the goal, if anybody does.
     tier: Option<TierSize>,
     metrics: Metrics,
 }
 
 /// The rule of an adaptive sampler. With a tier each of its backends has an equal part of the goal.
+///
+/// As long as its `settings` stay the same, a change of the configuration leaves it what it counted.
 pub(super) fn rule<R: Rates + 'static>(
+    settings: &dyn fmt::Debug,
     keys: &KeysConfig,
     rates: R,
     tier: Option<TierSize>,
     builder: &mut Builder<'_>,
 ) -> Box<dyn Rule> {
+    let rates = builder.kept(settings, || Mutex::new(rates));
     let metrics = Metrics::new(&[("policy", &builder.label())]);
     let fingerprint =
         Fingerprint::new(&keys.fingerprint_attributes, keys.use_trace_length, builder);
-    builder.policy(Adaptive { fingerprint, rates: Mutex::new(rates), tier, metrics })
+    builder.policy(Adaptive { fingerprint, rates, tier, metrics })
 }
 
 impl<R: Rates> Adaptive<R> {

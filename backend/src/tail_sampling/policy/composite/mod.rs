@@ -6,7 +6,7 @@
 
 mod budget;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared::config::{Path, Problems, nearest};
 use shared::config_struct;
@@ -158,16 +158,24 @@ impl PolicyConfig for CompositeConfig {
 
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let policies = &self.composite_sub_policy;
-        let shares = policies.iter().map(|policy| self.share(policy).unwrap_or_default()).collect();
+        let shares: Vec<u64> =
+            policies.iter().map(|policy| self.share(policy).unwrap_or_default()).collect();
         let unused = match self.overflow {
             true => Unused::GoesOn,
             false => Unused::IsLost,
         };
+        // Whatever else its policies are: as many with these names have these shares.
+        let titles: Vec<&str> = policies.iter().map(NamedPolicy::title).collect();
+        let settings = (Self::TYPE, self.total(), &shares, unused, self.cluster, titles);
+        let seconds = builder.terms().seconds;
+        let ledger = builder.kept(&settings, || Ledger {
+            budget: Mutex::new(Budget::new(self.total(), shares.clone(), unused)),
+            seconds,
+        });
         Box::new(Composite {
             branches: policies.iter().map(|policy| policy.build(builder)).collect(),
-            budget: Mutex::new(Budget::new(self.total(), shares, unused)),
+            ledger,
             unused,
-            seconds: builder.terms().seconds,
             tier: self.cluster.then(|| builder.terms().tier.clone()),
         })
     }
@@ -175,23 +183,29 @@ impl PolicyConfig for CompositeConfig {
 
 struct Composite {
     branches: Vec<Branch>,
-    /// All shards take from one.
-    budget: Mutex<Budget>,
+    ledger: Arc<Ledger>,
     unused: Unused,
-    seconds: Seconds,
     /// Who shares the budget, if anybody does.
     tier: Option<TierSize>,
 }
 
+/// What outlives a change of the configuration.
+struct Ledger {
+    /// All shards take from one.
+    budget: Mutex<Budget>,
+    /// Its seconds must not begin anew when the wall clock is read anew.
+    seconds: Seconds,
+}
+
 impl Composite {
     fn lock(&self) -> MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins the second that it is.
     fn begin(&self, budget: &mut Budget, case: &Case<'_>) {
         let backends = self.tier.as_ref().map_or(1, TierSize::get);
-        budget.begin(self.seconds.of(case.now), backends);
+        budget.begin(self.ledger.seconds.of(case.now), backends);
     }
 
     /// Asks the policies in order. `take` takes from the share of one of them.
