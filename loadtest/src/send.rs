@@ -92,6 +92,8 @@ pub struct Counts {
     pub rejected_spans: AtomicU64,
     /// The last reason for giving up.
     last_failure: std::sync::Mutex<Option<String>>,
+    /// The last reason for sending again.
+    last_retry: std::sync::Mutex<Option<String>>,
 }
 
 impl Counts {
@@ -103,6 +105,18 @@ impl Counts {
     /// Spans that were given up.
     pub fn failed(&self) -> u64 {
         self.failed_spans.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request is sent again, and why.
+    pub(crate) fn retry(&self, reason: String) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        let mut last = self.last_retry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *last = Some(reason);
+    }
+
+    /// Why a request was sent again, if one was.
+    pub fn last_retry(&self) -> Option<String> {
+        self.last_retry.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Notes that spans were given up, and why.
@@ -246,7 +260,7 @@ async fn deliver(load: &Load, job: Job, counts: &Counts) -> bool {
                     counts.give_up(spans, rejected.reason.into_owned());
                     return false;
                 }
-                counts.retries.fetch_add(1, Ordering::Relaxed);
+                counts.retry(rejected.reason.into_owned());
                 sleep(wait).await;
                 backoff = (backoff * 2).min(Duration::from_secs(1));
                 batch = rejected.batch;

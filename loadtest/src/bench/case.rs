@@ -114,7 +114,7 @@ impl Bench {
         drop(warm_up);
         let mut rounds = Vec::new();
         for pair in 0..self.rounds as usize {
-            let work = self.round_work(&supply, setup, pair).await?;
+            let work = self.round_work(&supply, setup, pair)?;
             // A B, then B A, so that neither always has the machine's better half.
             if pair % 2 == 0 {
                 for side in &mut sides {
@@ -183,7 +183,7 @@ impl Bench {
     }
 
     /// The work of a pair, the same for both sides.
-    async fn round_work(
+    fn round_work(
         &self,
         supply: &Supply,
         setup: &Setup,
@@ -191,11 +191,8 @@ impl Bench {
     ) -> Result<Work, TestbedError> {
         match supply {
             Supply::Replayed(replay) => Ok(replay.work(self.spans_of(setup))),
-            Supply::Renamed(payload) => {
-                // Between rounds nothing else is to be done, so this may take its time.
-                tokio::task::yield_now().await;
-                payload.renamed(key(self.seed, pair), setup.policies)
-            }
+            // Between rounds nothing else is to be done, so this may take its time.
+            Supply::Renamed(payload) => payload.renamed(key(self.seed, pair), setup.policies),
         }
     }
 
@@ -302,19 +299,20 @@ impl Bench {
             gate: arrived.judge(&work.expected, side.depth, sender_failures(&counts)),
             doubts: Vec::new(),
         };
-        let round = Round { doubts: self.doubts(&round), ..round };
+        let round = Round { doubts: self.doubts(&round, counts.last_retry()), ..round };
         self.say_of(side, &round);
         Ok(round)
     }
 
     /// What makes a round's figures doubtful.
-    fn doubts(&self, round: &Round) -> Vec<String> {
+    fn doubts(&self, round: &Round, retry: Option<String>) -> Vec<String> {
         let mut doubts = Vec::new();
         if round.steal_percent > STEAL_LIMIT {
             doubts.push(format!("the host took {:.1} % of the time", round.steal_percent));
         }
-        if round.retries > 0 {
-            doubts.push(format!("{} requests were sent again", round.retries));
+        if let Some(reason) = retry {
+            let count = round.retries;
+            doubts.push(format!("{count} requests were sent again, the last after: {reason}"));
         }
         let wait = self.decision_wait.as_secs_f64();
         if self.subject != Subject::Edge && round.seconds >= wait {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::manifest::hash_of;
 use super::results::Program;
-use super::template::{CommandLine, Places};
+use super::template::{CommandLine, Places, program_of};
 use crate::testbed::cores::Cores;
 use crate::testbed::process::GRPC;
 use crate::testbed::{TestbedError, address};
@@ -116,19 +116,14 @@ impl Part {
 
     /// The program's name, without its folder.
     pub(super) fn program_name(&self) -> String {
-        let program = shlex::split(&self.command)
-            .and_then(|words| words.into_iter().find(|word| !word.contains('=')));
-        let program = PathBuf::from(program.unwrap_or_default());
+        let program = PathBuf::from(program_of(&self.command));
         program.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// What there is to say of it in the results.
     pub(super) async fn describe(&self) -> Program {
         let template = self.template.as_ref();
-        let line =
-            CommandLine::new(&self.command.replace("{config}", "config"), &Places::default());
-        let program = line.ok().map(|line| line.program);
-        let executable = program.as_ref().and_then(|program| find(program));
+        let executable = find(&program_of(&self.command));
         let version = match &executable {
             Some(path) => version_of(path).await,
             None => String::new(),
@@ -159,16 +154,15 @@ impl Part {
         folder: &Path,
     ) -> Result<Running, TestbedError> {
         let name = format!("{}-{host}", self.role.name());
-        let mut places = places.clone();
+        let config = folder.join(format!("{name}.yaml"));
+        let places = places.clone().with_config(&config);
         if let Some(template) = &self.template {
             let text = places
                 .fill(&template.text)
                 .map_err(|error| TestbedError::new(format!("in {}: {error}", template.name)))?;
-            let path = folder.join(format!("{name}.yaml"));
-            fs::write(&path, text).map_err(|error| {
-                TestbedError::new(format!("cannot write {}: {error}", path.display()))
+            fs::write(&config, text).map_err(|error| {
+                TestbedError::new(format!("cannot write {}: {error}", config.display()))
             })?;
-            places = places.with_config(&path);
         }
         let line = CommandLine::new(&self.command, &places)?;
         let listen = SocketAddr::from((host, GRPC));

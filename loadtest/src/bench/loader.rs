@@ -105,7 +105,7 @@ async fn deliver(line: &Line, body: &Bytes, counts: &Counts) -> Result<u64, Stri
         if Instant::now() + backoff > give_up {
             return Err(format!("rejected for {} s: {reason}", PATIENCE.as_secs()));
         }
-        counts.retries.fetch_add(1, Ordering::Relaxed);
+        counts.retry(reason);
         sleep(backoff).await;
         backoff = (backoff * 2).min(Duration::from_secs(1));
     }

@@ -135,6 +135,10 @@ impl Table<'_> {
         cell: impl Fn(&Summary) -> String,
         ratio: fn(&Comparison) -> Option<Spread>,
     ) {
+        let cell = |summary: &Summary| match summary.rounds {
+            0 => "–".to_owned(),
+            _ => cell(summary),
+        };
         let mut cells: Vec<String> = self.case.summaries.iter().map(cell).collect();
         if let Some(ratio) = self.case.comparison.as_ref().and_then(ratio) {
             cells.push(format!("{} ×", shown(ratio, 2)));

@@ -131,6 +131,12 @@ impl CommandLine {
     }
 }
 
+/// The program that a command names, before anything is filled in; empty if there is none.
+pub(super) fn program_of(command: &str) -> String {
+    let words = shlex::split(command).unwrap_or_default();
+    words.into_iter().find(|word| assigned(word).is_none()).unwrap_or_default()
+}
+
 /// `NAME=value`, taken apart.
 fn assigned(word: &str) -> Option<(&str, &str)> {
     let (name, value) = word.split_once('=')?;
@@ -187,6 +193,12 @@ mod tests {
             arguments: vec!["--config=127.0.0.1:4317".into(), "a b".into(), "x=1".into()],
         };
         assert_eq!(CommandLine::new(line, &places()).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_program_stands_behind_its_environment() {
+        assert_eq!(program_of("A=1 B='x y' './my collector' {listen} C=2"), "./my collector");
+        assert_eq!(program_of("A=1"), "");
     }
 
     #[test]
