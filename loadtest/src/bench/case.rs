@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
+use super::cli::LatencyArguments;
 use super::deployment::{Deployment, Plan};
 use super::loader::Loader;
 use super::manifest::{look_name, order_name};
@@ -51,6 +52,9 @@ pub(super) struct Bench {
     pub(super) warm_up: u32,
     /// What does not arrive for so long after the last acknowledgement is missing.
     pub(super) patience: Duration,
+    /// Rounds of each yardstick.
+    pub(super) yardsticks: u32,
+    pub(super) latency: LatencyArguments,
     pub(super) idle: Duration,
     pub(super) seed: u64,
     pub(super) requests: PathBuf,
@@ -83,7 +87,7 @@ pub(super) fn split(layout: Layout, available: Cores) -> Result<(Cores, Cores), 
 }
 
 /// Where rounds get their work.
-enum Supply {
+pub(super) enum Supply {
     /// The same requests over and over.
     Replayed(Replay),
     /// The same requests with other trace ids each time.
@@ -126,7 +130,9 @@ impl Bench {
                 }
             }
         }
+        let latency = self.latencies(setup, &supply, &mut sides, &rounds).await?;
         let summaries = self.rest(&sides, &rounds).await;
+        let limits = self.limits(setup, &supply, gateway_cores, own_cores).await?;
         let (connections, in_flight) = (self.clients, self.concurrency.max(self.clients));
         let case = Case {
             panel: setup.name.clone(),
@@ -138,6 +144,8 @@ impl Bench {
             comparison: Comparison::of(&rounds),
             rounds,
             summaries,
+            limits,
+            latency,
         };
         for side in sides {
             side.stop().await;
@@ -145,7 +153,7 @@ impl Bench {
         Ok(case)
     }
 
-    fn spans_of(&self, setup: &Setup) -> u64 {
+    pub(super) fn spans_of(&self, setup: &Setup) -> u64 {
         (self.spans / setup.divisor).max(1)
     }
 
@@ -358,7 +366,7 @@ impl Bench {
 }
 
 /// A name for the traces of a pair; of no other pair or seed, and not 0.
-fn key(seed: u64, pair: usize) -> u128 {
+pub(super) fn key(seed: u64, pair: usize) -> u128 {
     let half = |salt: u64| xxhash_rust::xxh3::xxh3_64_with_seed(&pair.to_le_bytes(), seed ^ salt);
     u128::from(half(0)) << 64 | u128::from(half(u64::MAX)) | 1
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::growth::GrowthArguments;
+use super::latency::Arrivals;
 use super::panel::{BackendPanel, EdgePanel};
+use super::plot::PlotArguments;
 use super::results::Layout;
 use crate::cli::{BinaryArguments, duration};
 
@@ -42,6 +45,11 @@ pub enum BenchCommand {
     /// Edges and backends together, measured as one
     #[command(after_help = PLACEHOLDERS)]
     Tiers(TiersArguments),
+    /// How the cost of this build's own tiers grows with backends, clients, services, policies and
+    /// live traces
+    Growth(GrowthArguments),
+    /// Draw the plots of an earlier run again
+    Plot(PlotArguments),
 }
 
 /// What to compare.
@@ -93,6 +101,11 @@ pub struct RunArguments {
     /// How long after the last load the memory is read that is left
     #[arg(long, value_parser = duration, default_value = "10s")]
     pub idle: Duration,
+    /// Rounds of each yardstick: what raw TCP, bare HTTP/2 and memcpy need for the same bytes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=99))]
+    pub yardsticks: u32,
+    #[command(flatten)]
+    pub latency: LatencyArguments,
     /// Seed of everything that is sent
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -102,6 +115,27 @@ pub struct RunArguments {
     /// Folder for the results; without it bench-results/ and the time
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+}
+
+/// Latency in an open loop, after the rounds.
+#[derive(Debug, Clone, Args)]
+pub struct LatencyArguments {
+    /// Spans a second to look at; may be given several times. Without it an edge is asked 25, 50,
+    /// 75 and 90 % of what each side carried in the rounds, and others nothing
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Vec<u64>,
+    /// How long requests are due at each rate, after a warm-up of a quarter of that
+    #[arg(long, value_parser = duration, default_value = "5s")]
+    pub window: Duration,
+    /// How requests follow each other
+    #[arg(long, value_enum, default_value_t = Arrivals::Poisson)]
+    pub arrivals: Arrivals,
+    /// So many requests on their way at once void a run
+    #[arg(long, default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_in_flight: u32,
+    /// Leave latency out
+    #[arg(long, conflicts_with = "rate")]
+    pub no_latency: bool,
 }
 
 /// `loadtest bench edge`.

@@ -1,11 +1,10 @@
-//! CPU time and cores of processes and threads, by the clocks that the kernel keeps for each.
+//! CPU time of processes and threads, by the clocks that the kernel keeps for each.
 //!
 //! These clocks count nanoseconds, and of a process the threads that have ended too;
 //! `/proc/PID/stat` counts hundredths of a second.
 
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
@@ -39,18 +38,6 @@ pub fn of_thread() -> Result<Duration, TestbedError> {
         TestbedError::new(format!("cannot read the CPU time of a thread: {error}"))
     })?;
     Ok(now.into())
-}
-
-/// Lets the calling thread run on one core only; on any if none is named.
-///
-/// # Errors
-/// When there is no such core.
-pub fn pin(core: Option<usize>) -> Result<(), TestbedError> {
-    let Some(core) = core else { return Ok(()) };
-    let mut only = CpuSet::new();
-    only.set(core)
-        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &only))
-        .map_err(|error| TestbedError::new(format!("cannot run on core {core}: {error}")))
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ async fn deliver(line: &Line, body: &Bytes, counts: &Counts) -> Result<u64, Stri
 
 /// What came back.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     Taken { rejected: u64 },
     Later(String),
     Never(String),
@@ -122,7 +122,7 @@ enum Answer {
 type Connection = SendRequest<Full<Bytes>>;
 
 /// One connection, opened again when it was closed.
-struct Line {
+pub(super) struct Line {
     target: SocketAddr,
     uri: Uri,
     headers: HeaderMap,
@@ -130,7 +130,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(target: SocketAddr, compression: Compression) -> Result<Self, TestbedError> {
+    pub(super) fn new(target: SocketAddr, compression: Compression) -> Result<Self, TestbedError> {
         let uri = uri(target)
             .parse()
             .map_err(|error| TestbedError::new(format!("{target} is no target: {error}")))?;
@@ -164,7 +164,7 @@ impl Line {
         Ok(connection)
     }
 
-    async fn send(&self, body: Bytes) -> Answer {
+    pub(super) async fn send(&self, body: Bytes) -> Answer {
         match self.try_send(body).await {
             Ok(answer) => answer,
             Err(reason) => Answer::Later(reason),

@@ -11,16 +11,22 @@
 //! work was done: every span arrived once, unchanged, and each trace at one place.
 
 mod case;
+mod chart;
 mod cli;
 mod content;
 pub mod cpu;
 mod deployment;
 mod gateway;
+pub mod growth;
+pub mod latency;
+mod limits;
 mod loader;
 mod machine;
 mod manifest;
+mod open_loop;
 mod panel;
 mod payload;
+pub mod plot;
 pub mod results;
 mod sinks;
 pub(crate) mod spread;
@@ -29,6 +35,7 @@ mod table;
 mod tally;
 mod template;
 mod tree;
+pub mod yardstick;
 
 use std::path::{Path, PathBuf};
 
@@ -47,33 +54,49 @@ use gateway::{Part, Role};
 use panel::Setup;
 use results::{Gateway, Layout, Results, Side, Subject};
 
-/// Measures; true when every round counts.
+/// Measures, or draws what was measured; true when every round counts.
 ///
 /// # Errors
 /// When something cannot be started, or the results cannot be written.
 pub async fn run(command: BenchCommand, stop: CancellationToken) -> Result<bool, TestbedError> {
-    let started = shared::clock::rfc3339(shared::clock::unix_ns() / 1_000_000_000 * 1_000_000_000);
+    match command {
+        BenchCommand::Edge(arguments) => compare(prepare_edge(arguments), stop).await,
+        BenchCommand::Backend(arguments) => compare(prepare_backend(arguments), stop).await,
+        BenchCommand::Tiers(arguments) => compare(prepare_tiers(arguments), stop).await,
+        BenchCommand::Growth(arguments) => growth::run(arguments, stop).await,
+        BenchCommand::Plot(arguments) => plot::run(&arguments),
+    }
+}
+
+/// Measures what is being prepared, and writes down what came of it.
+async fn compare(
+    prepared: impl Future<Output = Result<Prepared, TestbedError>>,
+    stop: CancellationToken,
+) -> Result<bool, TestbedError> {
+    let started = now();
     tokio::select! {
-        results = measure(command, started) => {
+        results = measure(prepared, started) => {
             let (results, folder) = results?;
             write_json(&folder.join("results.json"), &results)?;
+            plot::draw(&results, &folder)?;
             table::print(&results);
-            say(&format!("results are in {}", folder.display()));
+            say(&format!("results and plots are in {}", folder.display()));
             Ok(results.is_valid())
         }
         () = stop.cancelled() => Ok(false),
     }
 }
 
+/// The time to the second.
+fn now() -> String {
+    shared::clock::rfc3339(shared::clock::unix_ns() / 1_000_000_000 * 1_000_000_000)
+}
+
 async fn measure(
-    command: BenchCommand,
+    prepared: impl Future<Output = Result<Prepared, TestbedError>>,
     started: String,
 ) -> Result<(Results, PathBuf), TestbedError> {
-    let (bench, setups, layouts, output) = match command {
-        BenchCommand::Edge(arguments) => prepare_edge(arguments).await?,
-        BenchCommand::Backend(arguments) => prepare_backend(arguments).await?,
-        BenchCommand::Tiers(arguments) => prepare_tiers(arguments).await?,
-    };
+    let (bench, setups, layouts, output) = prepared.await?;
     let folder = folder(output.as_deref(), &started)?;
     let machine = machine::describe()?;
     let mut gateways = Vec::new();
@@ -180,6 +203,8 @@ fn finish(
         concurrency: run.concurrency as usize,
         warm_up: run.warm_up,
         patience: run.patience,
+        yardsticks: run.yardsticks,
+        latency: run.latency,
         idle: run.idle,
         seed: run.seed,
         requests: run.requests,

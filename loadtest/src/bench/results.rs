@@ -9,6 +9,9 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::latency::Latency;
+use super::yardstick::Limit;
+
 /// The version of this format: raised when a field changes its meaning.
 pub const FORMAT: u32 = 1;
 
@@ -164,6 +167,21 @@ pub struct Case {
     pub summaries: Vec<Summary>,
     /// How the two compare, from pairs of rounds; none without a peer.
     pub comparison: Option<Comparison>,
+    /// What moving the same bytes costs without a gateway, one entry for each yardstick.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
+    /// Runs in an open loop, by rate.
+    #[serde(default)]
+    pub latency: Vec<SideLatency>,
+}
+
+/// A gateway's run in an open loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SideLatency {
+    /// Which gateway.
+    pub side: Side,
+    /// What it showed.
+    pub run: Latency,
 }
 
 /// What was sent.

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
-use super::results::{Case, Comparison, Results, Round, Spread, Subject, Summary};
+use super::latency::Latency;
+use super::results::{Case, Comparison, Results, Round, SideLatency, Spread, Subject, Summary};
+use super::spread::real;
 use crate::report::{mebibytes, thousands};
 
 /// Writes all of it to standard output.
@@ -120,7 +122,29 @@ fn rows(results: &Results, case: &Case) -> Vec<Row> {
             format!("{:.0}, {:.0}", s.wire_bytes_per_span[index], s.requests_per_million[index])
         });
     }
+    for limit in &case.limits {
+        let least = limit.cpu_seconds_per_million_spans;
+        let label = format!("times {}, {least:.3} CPU-s", limit.yardstick.name());
+        table.cells(&label, |s| format!("{:.1}", s.cpu.median / least.max(1e-9)));
+    }
+    let mut rates: Vec<u64> = case.latency.iter().map(|of| of.run.rate).collect();
+    rates.dedup();
+    for rate in rates {
+        let label = format!("ms at {} spans/s: p50, p99, p99.9", thousands(rate));
+        table.cells(&label, |s| {
+            let of = |of: &&SideLatency| of.side == s.side && of.run.rate == rate;
+            case.latency.iter().find(of).map_or("–".to_owned(), |of| latency(&of.run))
+        });
+    }
     table.rows
+}
+
+/// Three quantiles in milliseconds, and whether they count.
+fn latency(run: &Latency) -> String {
+    let millis = |micros: u64| format!("{:.2}", real(micros) / 1000.0);
+    let void = if run.void.is_empty() { "" } else { " void" };
+    let quantiles = [run.p50_us, run.p99_us, run.p999_us].map(millis);
+    format!("{}{void}", quantiles.join(", "))
 }
 
 struct Table<'a> {
@@ -214,6 +238,13 @@ fn verdict(results: &Results, case: &Case) -> Vec<String> {
             }
         }
     }
+    for SideLatency { side, run } in &case.latency {
+        let gateway = results.gateways.iter().find(|gateway| gateway.side == *side);
+        let name = gateway.map_or(side.name(), |gateway| &gateway.name);
+        for reason in &run.void {
+            lines.push(format!("void: {name} at {} spans/s: {reason}", thousands(run.rate)));
+        }
+    }
     lines
 }
 
@@ -267,6 +298,8 @@ pub(super) mod tests {
                 summaries: vec![summarize(Side::Sut), summarize(Side::Peer)],
                 comparison: Comparison::of(&rounds),
                 rounds,
+                limits: vec![],
+                latency: vec![],
             }],
         }
     }

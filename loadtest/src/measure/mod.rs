@@ -30,7 +30,7 @@ use crate::testbed::cores::Cores;
 use crate::truth::Truth;
 
 /// The core of the process that is measured.
-const CORE: usize = 0;
+pub(crate) const CORE: usize = 0;
 
 /// Measures; true when every round counted.
 ///
@@ -67,7 +67,7 @@ pub async fn run(
 }
 
 /// Moves this process to the other cores.
-fn leave_core_alone() -> Result<(), TestbedError> {
+pub(crate) fn leave_core_alone() -> Result<(), TestbedError> {
     let mut others = Cores::available()?.numbers();
     others.retain(|core| *core != CORE);
     if others.is_empty() {

@@ -52,6 +52,14 @@ impl Cores {
         spawned
     }
 
+    /// Moves the calling thread to these cores; threads that it starts follow.
+    ///
+    /// # Errors
+    /// When this process may not use these cores.
+    pub fn move_this_thread(self) -> Result<(), TestbedError> {
+        sched_setaffinity(THIS_THREAD, &self.0).map_err(failed)
+    }
+
     /// Moves every thread of this process to these cores; those that are yet to come follow.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod explaining;
 mod filtering;
 mod fleet_metrics;
 mod flood;
+mod growth;
 mod intake;
 mod kubernetes;
 mod membership;
