@@ -65,7 +65,9 @@ pub(super) fn bench(criterion: &mut Criterion) {
         let mut sampler = sampler(policies, FORGETFUL);
         group.bench_function(name, |bencher| {
             timed(bencher, &mut sampler, |sampler| {
-                requests.iter().for_each(|request| sampler.admit(request));
+                for request in &requests {
+                    sampler.admit(request);
+                }
                 time(|| let_go(sampler))
             });
         });
@@ -84,7 +86,9 @@ fn bench_sealing(criterion: &mut Criterion, requests: &[Batch]) {
     let mut sampler = sampler(NONE, &format!("buffer_compression: lz4, {FORGETFUL}"));
     group.bench_function("lz4", |bencher| {
         timed(bencher, &mut sampler, |sampler| {
-            requests.iter().for_each(|request| sampler.admit(request));
+            for request in requests {
+                sampler.admit(request);
+            }
             let took = time(|| while sampler.upkeep() {});
             let_go(sampler);
             took

@@ -171,8 +171,8 @@ fn shares(sides: &[Side], rounds: &[Round]) -> Vec<(u64, Vec<Side>)> {
     all.sort_unstable();
     all.dedup();
     let asked = |rate: u64| {
-        let carries = |side: &Side| super::spread::real(rate) <= carried(*side) * MOST_ASKED;
-        (rate, sides.iter().copied().filter(carries).collect())
+        let takes_it = |side: &Side| super::spread::real(rate) <= carried(*side) * MOST_ASKED;
+        (rate, sides.iter().copied().filter(takes_it).collect())
     };
     all.into_iter().map(asked).collect()
 }

@@ -60,7 +60,9 @@ fn of_service(service: &str, halves: &[Half]) -> Batch {
             resource.string_attribute(1, b"service.name", service.as_bytes());
         });
         entry.message(2, |scope| {
-            halves.iter().for_each(|half| scope.message(2, |span| half.write(span)));
+            for half in halves {
+                scope.message(2, |span| half.write(span));
+            }
         });
     });
     Batch::parse(Signal::Traces, writer.into_vec().into()).unwrap()

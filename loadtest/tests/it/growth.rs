@@ -37,7 +37,8 @@ fn place(folder: &TempDir, name: &str) -> String {
 fn drawings(folder: &Path) -> Vec<String> {
     let files = std::fs::read_dir(folder).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".svg")).collect();
+    let mut names: Vec<String> =
+        names.filter(|name| name.rsplit('.').next() == Some("svg")).collect();
     names.sort();
     names
 }

@@ -21,7 +21,7 @@ pub enum Arrivals {
 
 /// The times of a run, from its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule(Vec<Duration>);
+pub(crate) struct Schedule(Vec<Duration>);
 
 /// The most requests of a run.
 const MOST: f64 = 5e6;
@@ -31,7 +31,7 @@ impl Schedule {
     ///
     /// # Errors
     /// When that is no request, or more than fit in memory.
-    pub fn new(
+    pub(crate) fn new(
         arrivals: Arrivals,
         per_second: f64,
         window: Duration,
@@ -63,7 +63,7 @@ impl Schedule {
     }
 
     /// The times, in order.
-    pub fn times(&self) -> &[Duration] {
+    pub(crate) fn times(&self) -> &[Duration] {
         &self.0
     }
 }
@@ -98,7 +98,7 @@ mod tests {
         let times = schedule.times();
         assert!(times.len().abs_diff(10_000) < 400, "{}", times.len());
         let gaps: Vec<f64> =
-            times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+            times.windows(2).map(|pair| pair[1].as_secs_f64() - pair[0].as_secs_f64()).collect();
         let count = f64::from(u32::try_from(gaps.len()).unwrap());
         let mean = gaps.iter().sum::<f64>() / count;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / count;

@@ -40,6 +40,7 @@ pub(super) fn measure(work: &Work, count: usize) -> Result<Moved, TestbedError> 
     })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn failed(error: io::Error) -> TestbedError {
     TestbedError::new(error.to_string())
 }

@@ -7,9 +7,9 @@ use crate::wire::{LogRecord, Metric, Signal, Span, Writer};
 
 /// The names of the spans or metrics, or the bodies of the log records, that are left.
 #[track_caller]
-fn check(json: Value, batch: &Batch, expected: &[&str]) {
+fn check(json: &Value, batch: &Batch, expected: &[&str]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let left = runtime.block_on(process::<FilterConfig>(&json, batch)).unwrap();
+    let left = runtime.block_on(process::<FilterConfig>(json, batch)).unwrap();
     let left = left.unwrap_or(Batch::empty(batch.signal()));
     let text = |record| match left.signal() {
         Signal::Traces => Span::read(record).name,
@@ -50,10 +50,10 @@ fn spans_are_kept_by_include_and_dropped_by_exclude() {
         ),
         (json!({"exclude": {"match_type": "strict", "libraries": [{"name": "lib"}]}}), vec![]),
     ] {
-        check(json!({"spans": spans_section}), &spans(), &left);
+        check(&json!({"spans": spans_section}), &spans(), &left);
     }
     check(
-        json!({"metrics": {"include": {"match_type": "strict", "metric_names": ["x"]}}}),
+        &json!({"metrics": {"include": {"match_type": "strict", "metric_names": ["x"]}}}),
         &spans(),
         &["health", "add", "charge"],
     );
@@ -87,7 +87,7 @@ fn metrics_are_excluded_by_their_name_or_their_resource() {
             vec!["latency"],
         ),
     ] {
-        check(json!({"metrics": section}), &metrics, &left);
+        check(&json!({"metrics": section}), &metrics, &left);
     }
 }
 
@@ -120,7 +120,7 @@ fn log_records_are_told_by_severity_body_and_attributes() {
             vec!["a", "c"],
         ),
     ] {
-        check(json!({"logs": section}), &logs, &left);
+        check(&json!({"logs": section}), &logs, &left);
     }
 }
 

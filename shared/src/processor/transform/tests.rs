@@ -202,7 +202,7 @@ async fn metrics_made_of_data_points_are_added_to_their_scope() {
     let found: Vec<_> = records(&done).into_iter().map(Metric::read).collect();
     let sums = found.iter().filter(|metric| metric.name == b"latency_count");
     let seen = |raw| crate::wire::metric::NumberDataPoint::read(raw).attributes().get(b"seen");
-    let seen: Vec<_> = sums.flat_map(|metric| metric.points()).map(seen).collect();
+    let seen: Vec<_> = sums.flat_map(Metric::points).map(seen).collect();
     assert_eq!(seen, vec![Some(AnyValue::String(b"latency_count")); 2]);
 }
 
