@@ -76,7 +76,8 @@ fn a_round_of_many_spans_costs_little_more_than_its_segments() {
             counted += bench.admit(first..first + 50, 1000);
         }
         let judged = bench.judge();
-        // 40,000 spans in 2,000 traces take four segments. Tables grow in the first round.
-        assert!(round == 0 || counted + judged < 200, "{counted} and {judged}");
+        // 40,000 spans in 2,000 traces take four segments and some chunks of the row of traces, and
+        // each slice that is judged a few lists. Tables grow in the first round.
+        assert!(round == 0 || counted + judged < 400, "{counted} and {judged}");
     }
 }
