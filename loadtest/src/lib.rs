@@ -3,7 +3,7 @@
 //! [`generate`] makes [`item`]s by a [`plan`] and keeps the [`truth`]; [`oracle`] says which of them
 //! are kept. [`send`] sends them, [`ledger`] writes down what arrives. [`testbed`] runs both
 //! tiers as processes, [`audit`] adds up what they did. [`faulty`] is a backend that misbehaves,
-//! and [`scenario`] accounts for every span while it does. [`bench`] measures gateways, ours and
+//! and [`scenario`] accounts for every span while it does. [`mod@bench`] measures gateways, ours and
 //! others', from outside. What it all shows is written by
 //! [`progress`] and [`report`].
 
