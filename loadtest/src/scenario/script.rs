@@ -33,7 +33,7 @@ pub enum Scenario {
     Reset,
     /// Every backend rejects requests with a poisoned span for good
     Poison,
-    /// DNS answers with and without one backend in turns
+    /// DNS leaves one backend out of every third answer
     DnsFlap,
     /// DNS answers without addresses, then NXDOMAIN, then SERVFAIL
     DnsEmpty,
