@@ -6,18 +6,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cli::LatencyArguments;
 use super::deployment::{Deployment, Plan};
 use super::loader::Loader;
 use super::manifest::{look_name, order_name};
+use super::memory::Sampler;
 use super::panel::Setup;
 use super::payload::{Expected, Payload, Replay, Work};
 use super::results::{
-    Case, Comparison, Layout, Leg, MemorySample, Payload as PayloadFacts, Round, RoundUsage,
-    Subject, Summary,
+    Case, Comparison, Layout, Leg, Payload as PayloadFacts, Round, RoundUsage, Subject, Summary,
 };
 use super::spread::real;
 use super::summary::summarize;
@@ -418,40 +417,6 @@ fn sender_failures(counts: &Counts) -> Vec<String> {
         failures.push(format!("{rejected} spans of acknowledged requests were rejected"));
     }
     failures
-}
-
-/// Reads resident memory now and then.
-struct Sampler {
-    task: JoinHandle<()>,
-    samples: Arc<std::sync::Mutex<Vec<MemorySample>>>,
-}
-
-impl Sampler {
-    /// Reads that of `pids` until it is finished.
-    fn start(pids: Vec<u32>, started: Instant) -> Self {
-        let samples = Arc::<std::sync::Mutex<Vec<MemorySample>>>::default();
-        let task = tokio::spawn({
-            let samples = Arc::clone(&samples);
-            async move {
-                let mut ticks = interval(Duration::from_millis(100));
-                ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-                loop {
-                    ticks.tick().await;
-                    let at_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    let sample = MemorySample { at_ms, rss_bytes: tree::resident(&pids) };
-                    samples.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(sample);
-                }
-            }
-        });
-        Self { task, samples }
-    }
-
-    async fn finish(self) -> Vec<MemorySample> {
-        self.task.abort();
-        // It was aborted, which is what this says.
-        drop(self.task.await);
-        std::mem::take(&mut *self.samples.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
 }
 
 #[cfg(test)]

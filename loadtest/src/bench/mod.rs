@@ -23,6 +23,7 @@ mod limits;
 mod loader;
 mod machine;
 mod manifest;
+mod memory;
 mod open_loop;
 mod panel;
 mod payload;

@@ -82,6 +82,19 @@ impl Generator {
         Some(self.encode(spans))
     }
 
+    /// Requests with at least `spans` spans, in whole traces.
+    pub fn at_least(&mut self, spans: u64) -> Vec<Batch> {
+        let (mut requests, mut made) = (Vec::new(), 0);
+        while let Some(request) = self.next_request() {
+            made += request.items() as u64;
+            requests.push(request);
+            if made >= spans {
+                self.finish();
+            }
+        }
+        requests
+    }
+
     /// What was made so far.
     pub fn truth(&self) -> &Truth {
         &self.truth

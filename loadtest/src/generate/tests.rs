@@ -158,12 +158,7 @@ fn some_traces_fail_and_some_are_slow() {
 #[test]
 fn a_finished_generator_hands_out_what_it_began() {
     let mut generator = Generator::new(Plan::new(1, u64::MAX), Arc::default());
-    let first = generator.next_request().unwrap().items() as u64;
-    generator.finish();
-    let mut spans = first;
-    while let Some(request) = generator.next_request() {
-        spans += request.items() as u64;
-    }
+    let spans: u64 = generator.at_least(1).iter().map(|request| request.items() as u64).sum();
     let expected: u64 = generator.truth().traces.iter().map(|trace| u64::from(trace.spans)).sum();
     assert_eq!(spans, expected);
 }

@@ -97,15 +97,9 @@ async fn prepare(
     plan.field_order = arguments.field_order;
     let made = tokio::task::spawn_blocking(move || {
         let mut generator = Generator::new(plan, Arc::new(policies));
-        let (mut requests, mut made) = (Vec::new(), 0);
-        while let Some(request) = generator.next_request() {
-            made += request.items() as u64;
-            requests.push(request);
-            if made >= spans {
-                generator.finish();
-            }
-        }
-        Prepared { requests: requests.into(), spans: made, truth: generator.into_truth() }
+        let requests = generator.at_least(spans).into();
+        let truth = generator.into_truth();
+        Prepared { requests, spans: truth.spans, truth }
     });
     made.await.expect("the generator does not panic")
 }

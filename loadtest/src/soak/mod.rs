@@ -110,16 +110,7 @@ async fn make(arguments: &SoakArguments) -> Again {
     plan.spans_per_request = arguments.spans_per_request as usize;
     plan.giants = arguments.giants;
     let made = tokio::task::spawn_blocking(move || {
-        let mut generator = Generator::new(plan, Arc::new(Policies::default()));
-        let (mut requests, mut made) = (Vec::new(), 0);
-        while let Some(request) = generator.next_request() {
-            made += request.items() as u64;
-            requests.push(request);
-            if made >= MADE {
-                generator.finish();
-            }
-        }
-        Again::new(&requests)
+        Again::new(&Generator::new(plan, Arc::new(Policies::default())).at_least(MADE))
     });
     made.await.expect("the generator does not panic")
 }

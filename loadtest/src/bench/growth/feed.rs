@@ -24,16 +24,7 @@ pub(super) fn generated(seed: u64, spans: u64) -> Arc<[Batch]> {
     plan.start_ns = shared::clock::unix_ns();
     plan.services = usize::try_from(GENERATED).expect("8 is a usize");
     plan.spans_per_request = SPANS_PER_REQUEST;
-    let mut generator = Generator::new(plan, Arc::default());
-    let (mut requests, mut made) = (Vec::new(), 0);
-    while let Some(request) = generator.next_request() {
-        made += request.items() as u64;
-        requests.push(request);
-        if made >= spans {
-            generator.finish();
-        }
-    }
-    requests.into()
+    Generator::new(plan, Arc::default()).at_least(spans).into()
 }
 
 /// The same requests, with each resource's service renamed to one of `services` in all.
