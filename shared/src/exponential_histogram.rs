@@ -9,11 +9,13 @@
 //! Source: OTLP's data model, and lightstep/go-expohisto for sizes, scales and empty histograms.
 
 mod buckets;
+mod explicit;
 mod mapping;
 #[cfg(test)]
 mod tests;
 
 pub use self::buckets::Buckets;
+pub use self::explicit::{Spread, explicit_counts};
 pub use self::mapping::{bucket_index, upper_bound};
 use self::mapping::{common_range, halvings, join, shifted};
 use crate::wire::Writer;

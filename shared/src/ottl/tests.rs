@@ -4,6 +4,7 @@ use crate::wire::{ResourceEntry, ScopeEntry, Span, Writer};
 mod contexts;
 mod functions;
 mod groups;
+mod histograms;
 mod load;
 mod metrics;
 mod semantics;

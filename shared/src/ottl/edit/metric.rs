@@ -3,7 +3,7 @@
 //! Source: contrib `transformprocessor/internal/metrics`.
 
 use super::bytes::{replace, replace_data};
-use super::{Planned, check_word, editor, optional, parameter};
+use super::{Planned, check_word, editor, number, optional, parameter};
 use crate::ottl::Context;
 use crate::ottl::draft::{Change, Part};
 use crate::ottl::error::EvalError;
@@ -100,12 +100,7 @@ fn copy<'a>(call: &'a Call, env: &Env<'a, '_>) -> Planned {
 /// The metric with all that is measured in its unit multiplied.
 fn scale<'a>(call: &'a Call, env: &Env<'a, '_>) -> Planned {
     let metric = env.view.metric()?;
-    let factor = match call.value(0, env)? {
-        Value::Double(factor) => factor,
-        #[allow(clippy::cast_precision_loss, reason = "factors are doubles")]
-        Value::Int(factor) => factor as f64,
-        other => return Err(EvalError::wrong_type("a number", other.type_name())),
-    };
+    let factor = number(&call.value(0, env)?)?;
     let Some(kind) = metric.kind else { return Ok(None) };
     if kind == DataKind::ExponentialHistogram {
         return Err(EvalError::fixed("exponential histograms cannot be scaled"));

@@ -6,11 +6,13 @@
 //! Source: contrib pkg/ottl/ottlfuncs and transformprocessor/internal.
 
 mod aggregate;
+mod buckets;
 pub(super) mod bytes;
 mod extract;
 mod list;
 mod map;
 mod metric;
+mod percentile;
 mod replace;
 mod span;
 
@@ -32,10 +34,12 @@ pub(super) fn all() -> impl Iterator<Item = &'static Function> + Clone {
     [
         EDITORS,
         aggregate::EDITORS,
+        buckets::EDITORS,
         extract::EDITORS,
         list::EDITORS,
         map::EDITORS,
         metric::EDITORS,
+        percentile::EDITORS,
         replace::EDITORS,
         span::EDITORS,
     ]
@@ -79,6 +83,16 @@ fn edit_map<'a>(
 /// An argument that is written out.
 fn literal(arguments: &[Argument], index: usize) -> Option<&Value<'static>> {
     arguments.get(index).and_then(Argument::constant).map(|(value, _)| value)
+}
+
+/// A number as a double.
+fn number(value: &Value<'_>) -> Result<f64, EvalError> {
+    match value {
+        Value::Double(number) => Ok(*number),
+        #[allow(clippy::cast_precision_loss, reason = "the Collector takes doubles only")]
+        Value::Int(number) => Ok(*number as f64),
+        other => Err(EvalError::wrong_type("a number", other.type_name())),
+    }
 }
 
 /// An integer that must not be less than `least`.

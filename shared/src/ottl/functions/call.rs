@@ -55,6 +55,7 @@ pub(in crate::ottl) enum Prepared {
     Networks(Vec<Network>),
     Format(Format),
     Calendar(Calendar),
+    Bounds(Vec<f64>),
 }
 
 impl Argument {

@@ -126,7 +126,7 @@ fn statements_that_mean_nothing_are_refused_with_the_place() {
     });
     check("set_semconv_span_name(\"1.0\")", "must be one of \"1.37.0\"");
     check("convert_sum_to_gauge()", "\"convert_sum_to_gauge\" cannot be used in span statements");
-    check("merge_histogram_buckets(0.5)", "unknown editor \"merge_histogram_buckets\"");
+    check("merge_histogram(0.5)", "unknown editor \"merge_histogram\"");
     check("set(name, SHA256)", "unknown enum \"SHA256\"");
     check("set(name, Concat)", {
         "unexpected \"Concat\": a function needs parentheses, an enum is in capitals and a path in \

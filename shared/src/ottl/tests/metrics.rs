@@ -116,7 +116,7 @@ fn sums_are_taken_out_of_histograms() {
 }
 
 /// A metric called `name` of this kind, with points that `fill` writes.
-fn metric(kind: DataKind, name: &str, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
+pub(super) fn metric(kind: DataKind, name: &str, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut metric = Writer::new();
     metric.bytes(1, name.as_bytes());
     metric.bytes(2, b"For people.");
@@ -166,7 +166,7 @@ fn numbers(metric: &[u8]) -> Vec<(String, Number)> {
 
 /// What a statement makes of a metric.
 #[track_caller]
-fn after(metric: Vec<u8>, statement: &str) -> After {
+pub(super) fn after(metric: Vec<u8>, statement: &str) -> After {
     run_on(Context::Metric, metric, &[statement])
         .unwrap_or_else(|error| panic!("{statement}: {error}"))
 }
