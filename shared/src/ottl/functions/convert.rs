@@ -17,6 +17,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("String", &[parameter("target", Kind::TextLike)], |call, env| {
         Ok(call.text_like(0, env)?.map_or(Value::Nil, Value::Text))
     }),
+    function("Log", &[parameter("target", Kind::DoubleLike)], |call, env| {
+        match double_like(&call.value(0, env)?)? {
+            Some(number) if number > 0.0 || number.is_nan() => Ok(Value::Double(number.ln())),
+            _ => Err(EvalError::fixed("only numbers above 0 have a logarithm")),
+        }
+    }),
     function(
         "ParseInt",
         &[parameter("target", Kind::Text), parameter("base", Kind::Int)],

@@ -1,9 +1,12 @@
 //! Functions about lists and maps.
 
+use std::cmp::Ordering;
+
 use super::types::Kind;
-use super::{EvalError, Function, function, parameter};
+use super::{Argument, EvalError, Function, Prepared, function, optional, parameter};
 use crate::ottl::ast::CompareOp;
 use crate::ottl::compare::compare;
+use crate::ottl::path::as_text;
 use crate::ottl::value::{List, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -65,6 +68,26 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(Value::Int(position.unwrap_or(-1)))
         },
     ),
+    function(
+        "Sort",
+        &[parameter("target", Kind::Any), optional("order", Kind::LiteralText)],
+        |call, env| {
+            let is_descending = match call.has(1) {
+                true => call.text(1, env)?.as_bytes() == b"desc",
+                false => false,
+            };
+            match call.value(0, env)? {
+                Value::List(list) => sorted(list, is_descending).map(Value::List),
+                other => Ok(other),
+            }
+        },
+    )
+    .prepared_by(|arguments| match arguments.get(1).and_then(Argument::constant) {
+        Some((Value::Text(order), _)) if !matches!(order.as_bytes(), b"asc" | b"desc") => {
+            Err((1, "must be \"asc\" or \"desc\"".to_owned()))
+        }
+        _ => Ok(Prepared::Nothing),
+    }),
     function("Keys", &[parameter("target", Kind::Map)], |call, env| {
         let entries = call.map(0, env)?.into_entries();
         let keys = entries.into_iter().map(|(key, _)| Value::Text(key)).collect();
@@ -79,6 +102,47 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 fn position(list: &List<'_>, item: &Value<'_>) -> Option<usize> {
     list.find_map(|index, value| compare(&value, CompareOp::Equal, item).then_some(index))
+}
+
+/// The list in order: as integers, as doubles if there is one, as strings if there is anything
+/// else. Lists with lists, maps or bytes within have no order and stay as they are.
+fn sorted(list: List<'_>, is_descending: bool) -> Result<List<'_>, EvalError> {
+    let (mut ints, mut doubles, mut others, mut is_ordered) = (false, false, false, true);
+    list.each(|_, item| match item {
+        Value::Int(_) => ints = true,
+        Value::Double(_) => doubles = true,
+        Value::Text(_) | Value::Bool(_) | Value::Nil => others = true,
+        _ => is_ordered = false,
+    });
+    if !is_ordered {
+        return Ok(list);
+    }
+    let mut items = list.into_items();
+    if others {
+        for item in &mut items {
+            *item = Value::Text(as_text(std::mem::replace(item, Value::Nil))?);
+        }
+    } else if ints && doubles {
+        for item in &mut items {
+            #[allow(clippy::cast_precision_loss, reason = "as the Collector does it")]
+            if let Value::Int(number) = item {
+                *item = Value::Double(*number as f64);
+            }
+        }
+    }
+    items.sort_by(|one, other| match (one, other) {
+        (Value::Int(one), Value::Int(other)) => one.cmp(other),
+        (Value::Text(one), Value::Text(other)) => one.as_bytes().cmp(other.as_bytes()),
+        // What is no number comes first.
+        (Value::Double(one), Value::Double(other)) => {
+            one.partial_cmp(other).unwrap_or_else(|| other.is_nan().cmp(&one.is_nan()))
+        }
+        _ => Ordering::Equal,
+    });
+    if is_descending {
+        items.reverse();
+    }
+    Ok(List::Items(items))
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {

@@ -10,12 +10,14 @@ mod call;
 mod convert;
 mod date;
 mod duration;
+mod encode;
 mod format;
 mod hash;
 mod id;
 mod lambda;
 mod list;
 mod net;
+mod pairs;
 mod parse;
 mod pattern;
 mod point;
@@ -101,12 +103,14 @@ pub(super) fn all() -> impl Iterator<Item = &'static Function> + Clone {
         convert::FUNCTIONS,
         date::FUNCTIONS,
         duration::FUNCTIONS,
+        encode::FUNCTIONS,
         format::FUNCTIONS,
         hash::FUNCTIONS,
         id::FUNCTIONS,
         lambda::FUNCTIONS,
         list::FUNCTIONS,
         net::FUNCTIONS,
+        pairs::FUNCTIONS,
         parse::FUNCTIONS,
         pattern::FUNCTIONS,
         point::FUNCTIONS,

@@ -291,3 +291,57 @@ fn times_are_read_and_written() {
         "the only time zone known by name is UTC"
     );
 }
+
+#[test]
+fn pairs_are_read_and_written() {
+    check_true(&[
+        r#"ParseKeyValue("name=ottl func=key_value") == {"name": "ottl", "func": "key_value"}"#,
+        r#"ParseKeyValue("   k1=v1   k2==v2  k3=v3= ") == {"k1": "v1", "k2": "=v2", "k3": "v3="}"#,
+        r#"ParseKeyValue("a=b c='this \"is\" a' d=\"  e \"") == {"a": "b", "c": "this \"is\" a", "d": "e"}"#,
+        r#"ParseKeyValue("a=b c=d'='") == {"a": "b", "c": "d="}"#,
+        r#"ParseKeyValue("k1@*v1_!_k2@**v2_!__k3@@*v3__", "@*", "_!_") == {"k1": "v1", "k2": "*v2", "_k3@": "v3__"}"#,
+        r#"ParseKeyValue("a=1 a=2 b=é", "", "") == {"a": "2", "b": "é"}"#,
+        r#"ToKeyValueString({"b": 1, "a": "x y"}) == "b=1 a=\"x y\"""#,
+        r#"ToKeyValueString({"b": true, "a": "\"q\""}, ":", ",", true) == "a:\\\"q\\\",b:true""#,
+        r#"ToKeyValueString({}) == """#,
+    ]);
+    let error = |text: &str, problem: &str| check_error(text, &format!("ParseKeyValue: {problem}"));
+    error(r#"ParseKeyValue("") == {}"#, "the string is empty");
+    error(r#"ParseKeyValue("a=b c") == {}"#, "a pair has no delimiter between key and value");
+    error(r#"ParseKeyValue("k1=v1 k2='v2\"") == {}"#, "a quote is not closed");
+    let unread = |text: &str| Condition::parse(text, Context::Span).unwrap_err();
+    for text in [r#"ParseKeyValue(name, "!", "!") == {}"#, r#"ToKeyValueString({}, " ") == """#] {
+        let error = unread(text);
+        assert_eq!(error.to_string(), "must not be the same between pairs as within them");
+        assert!(error.offset > text.find(',').unwrap(), "{text}");
+    }
+}
+
+#[test]
+fn lists_are_sorted() {
+    check_true(&[
+        "Sort([3, 1, 2]) == [1, 2, 3] and Sort([3, 1, 2], \"desc\") == [3, 2, 1]",
+        "Sort([2, 1.5]) == [1.5, 2.0] and Sort([]) == []",
+        "Sort([\"b\", true, 10]) == [\"10\", \"b\", \"true\"]",
+        "Sort([2, [1]]) == [2, [1]] and Sort(name) == name",
+    ]);
+    let error = Condition::parse("Sort([1], \"up\") == [1]", Context::Span).unwrap_err();
+    assert_eq!(error.to_string(), "must be \"asc\" or \"desc\"");
+}
+
+#[test]
+fn base64_logarithms_and_made_up_ids() {
+    check_true(&[
+        "Base64Encode(\"aa?>\") == \"YWE/Pg==\" and Base64Decode(\"YWE/Pg==\") == \"aa?>\"",
+        "Base64Encode(\"aa?>\", \"base64-raw-url\") == \"YWE_Pg\"",
+        "Decode(\" YWE_Pg\\n\", \"base64-raw-url\") == \"aa?>\" and Decode(0x5957452f, \"base64\") == \"aa?\"",
+        "Log(1) == 0.0 and Log(\"2.5\") > 0.91 and Log(2.5) < 0.92",
+        "IsMatch(UUID(), \"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$\")",
+        "IsMatch(UUIDv7(), \"^0[0-9a-f]{7}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$\")",
+        "UUID() != UUID()",
+    ]);
+    check_error("Log(0) == 0.0", "Log: only numbers above 0 have a logarithm");
+    check_error("Base64Decode(\"?\") == \"\"", "Base64Decode: the string is not in this encoding");
+    let error = Condition::parse("Decode(name, \"utf-9\") == \"\"", Context::Span).unwrap_err();
+    assert!(error.to_string().starts_with("must be \"base64\", "), "{error}");
+}
