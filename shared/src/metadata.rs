@@ -6,16 +6,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Uri};
 
-/// Headers of a request, and what its authenticator found out about the sender.
+/// Headers of a request, what its authenticator found out about the sender, and its address.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Metadata {
     /// By lower-case name, in the order of names; all values of each.
     headers: Vec<(Arc<str>, Vec<HeaderValue>)>,
     attributes: Vec<(Arc<str>, Arc<str>)>,
+    peer: Option<IpAddr>,
 }
 
 /// What an authenticator found out about a sender: `username`.
@@ -26,6 +28,7 @@ pub type Attributes = Vec<(&'static str, Arc<str>)>;
 pub struct Wanted {
     headers: BTreeSet<Arc<str>>,
     attributes: BTreeSet<Arc<str>>,
+    peer: bool,
 }
 
 impl Metadata {
@@ -40,14 +43,22 @@ impl Metadata {
         self.attributes.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
     }
 
+    /// The address that the connection came from; that of a proxy or load balancer in between, if
+    /// there is one.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// Only these headers; `None` when there is none of them.
     pub fn only(&self, names: &[Arc<str>]) -> Option<Arc<Self>> {
         let headers = self.headers.iter().filter(|(name, _)| names.contains(name));
-        Self { headers: headers.cloned().collect(), attributes: Vec::new() }.unless_empty()
+        let headers = headers.cloned().collect();
+        Self { headers, attributes: Vec::new(), peer: None }.unless_empty()
     }
 
     fn unless_empty(self) -> Option<Arc<Self>> {
-        (!self.headers.is_empty() || !self.attributes.is_empty()).then(|| Arc::new(self))
+        let is_empty = self.headers.is_empty() && self.attributes.is_empty() && self.peer.is_none();
+        (!is_empty).then(|| Arc::new(self))
     }
 }
 
@@ -70,14 +81,25 @@ impl Wanted {
         self.attributes.insert(name.into());
     }
 
+    /// Keeps the address of the sender's end of the connection.
+    pub fn peer(&mut self) {
+        self.peer = true;
+    }
+
     /// Keeps no header after all.
     pub fn no_headers(&mut self) {
         self.headers.clear();
     }
 
-    /// What is kept of a request from this sender; `host` and `:authority` are where it was sent
+    /// What is kept of a request from this sender at `peer`; `host` and `:authority` are where it was sent
     /// to, in every version of HTTP.
-    pub fn of(&self, uri: &Uri, headers: &HeaderMap, sender: &Attributes) -> Option<Arc<Metadata>> {
+    pub fn of(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        sender: &Attributes,
+        peer: Option<IpAddr>,
+    ) -> Option<Arc<Metadata>> {
         let values = |name: &Arc<str>| {
             let values: Vec<_> = match &**name {
                 "host" | ":authority" => host(uri, headers).into_iter().collect(),
@@ -90,7 +112,8 @@ impl Wanted {
             Some((Arc::clone(wanted), Arc::clone(value)))
         });
         let headers = self.headers.iter().filter_map(values).collect();
-        Metadata { headers, attributes: attributes.collect() }.unless_empty()
+        let peer = peer.filter(|_| self.peer);
+        Metadata { headers, attributes: attributes.collect(), peer }.unless_empty()
     }
 }
 
@@ -108,7 +131,7 @@ pub(crate) mod testing {
         let mut wanted = Wanted::default();
         wanted.header("x-tenant");
         let headers = [("x-tenant".parse().ok()?, value.parse().ok()?)];
-        wanted.of(&Uri::default(), &headers.into_iter().collect(), &Attributes::new())
+        wanted.of(&Uri::default(), &headers.into_iter().collect(), &Attributes::new(), None)
     }
 }
 
@@ -132,7 +155,8 @@ mod tests {
             (http::HeaderName::from_static(name), HeaderValue::from_static(value))
         });
         let sender = vec![("username", "ann".into())];
-        wanted.of(&Uri::from_static("http://edge:4317/v1"), &headers.collect(), &sender)
+        let peer = Some(IpAddr::from([192, 0, 2, 7]));
+        wanted.of(&Uri::from_static("http://edge:4317/v1"), &headers.collect(), &sender, peer)
     }
 
     #[test]
@@ -158,6 +182,17 @@ mod tests {
         let kept = of(&wanted(&["host"], &["username", "raw"]), &[("host", "other")]).unwrap();
         assert_eq!(kept.header("host"), ["edge:4317"]);
         assert_eq!((kept.attribute("username"), kept.attribute("raw")), (Some("ann"), None));
+    }
+
+    #[test]
+    fn the_address_is_kept_if_somebody_asks_and_does_not_tell_partitions_apart() {
+        let mut with_peer = wanted(&["a"], &[]);
+        assert_eq!(of(&with_peer, &[("a", "1")]).unwrap().peer(), None);
+        with_peer.peer();
+        let kept = of(&with_peer, &[("a", "1")]).unwrap();
+        assert_eq!(kept.peer(), Some(IpAddr::from([192, 0, 2, 7])));
+        assert_eq!(kept.only(&["a".into()]).unwrap().peer(), None);
+        assert!(of(&with_peer, &[]).is_some());
     }
 
     #[test]

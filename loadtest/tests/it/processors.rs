@@ -51,7 +51,8 @@ async fn attributes_resources_and_a_sampler_work_in_one_pipeline() {
         .set(
             "processors::attributes={actions: [\
              {key: http.url, action: extract, pattern: '^https?://(?P<http_host>[^/]+)'}, \
-             {key: http.url, action: delete}, {key: enduser.id, action: hash}]}",
+             {key: http.url, action: delete}, {key: enduser.id, action: hash}, \
+             {key: client.address, action: insert, from_context: client.address}]}",
         )
         .set(
             "processors::resource={attributes: [\
@@ -88,6 +89,7 @@ async fn attributes_resources_and_a_sampler_work_in_one_pipeline() {
         assert_eq!(attribute(span, "http_host"), Some("shop.test"));
         assert_eq!(attribute(span, "http.url"), None);
         assert_eq!(attribute(span, "enduser.id"), Some(ann));
+        assert_eq!(attribute(span, "client.address"), Some("127.0.0.1"));
     }
 
     let page = edge.telemetry().await.unwrap();

@@ -318,7 +318,7 @@ mod tests {
         let headers = [("x-tenant", "a"), ("x-tenant", "b")];
         let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers = headers.into_iter().collect();
-        let metadata = commons.wanted().of(&http::Uri::default(), &headers, &Vec::new());
+        let metadata = commons.wanted().of(&http::Uri::default(), &headers, &Vec::new(), None);
         let json = json!([{"key": "x-tenant", "from_context": "x-tenant"}]);
         let unsigned = signed(json, metadata.as_deref()).await.unwrap_err();
         assert!(matches!(unsigned, Unsigned::ForEver(text) if text.starts_with("2 source keys")));

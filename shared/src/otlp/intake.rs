@@ -4,6 +4,7 @@
 //! are those that are somewhere in the pipeline or beyond.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -164,13 +165,15 @@ impl Intake {
         Self { door, ..self }
     }
 
-    /// Lets a request in by its head, before its body is read, and says what is kept of it.
+    /// Lets a request from `peer` in by its head, before its body is read, and says what is kept of
+    /// it.
     ///
     /// # Errors
     /// Why not; counted.
     pub async fn admit<B: Sync>(
         &self,
         request: &Request<B>,
+        peer: Option<IpAddr>,
     ) -> Result<Option<Arc<Metadata>>, Unauthenticated> {
         let sender = match &self.door.auth {
             None => Attributes::new(),
@@ -182,7 +185,7 @@ impl Intake {
                 }
             },
         };
-        Ok(self.door.wanted.of(request.uri(), request.headers(), &sender))
+        Ok(self.door.wanted.of(request.uri(), request.headers(), &sender, peer))
     }
 
     /// Whether the signal has a pipeline.

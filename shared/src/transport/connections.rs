@@ -6,6 +6,7 @@
 //! slowly, pushes out itself, and a client that sends keeps its place.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -113,6 +114,8 @@ impl Cuts {
 /// What is known of one connection.
 #[derive(Debug)]
 pub(super) struct Connection {
+    /// Where it comes from; a Unix socket comes from nowhere.
+    peer: Option<IpAddr>,
     opened: Instant,
     /// Milliseconds after it was opened; 0 before its first whole request.
     quiet_since: AtomicU64,
@@ -129,8 +132,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new(now: Instant) -> Arc<Self> {
+    fn new(peer: Option<IpAddr>, now: Instant) -> Arc<Self> {
         Arc::new(Self {
+            peer,
             opened: now,
             quiet_since: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
@@ -192,6 +196,11 @@ impl RequestGuard {
         Self { connection: Arc::clone(connection), works: false }
     }
 
+    /// The address that its connection comes from.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.connection.peer
+    }
+
     /// The request was read to its end: its connection does what it is there for.
     pub fn received(&mut self) {
         if !std::mem::replace(&mut self.works, true) {
@@ -249,8 +258,8 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).connections.len()
     }
 
-    /// A place for one more.
-    pub(super) fn admit(self: &Arc<Self>) -> Admission {
+    /// A place for one more, which comes from `peer`.
+    pub(super) fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Admission {
         let now = clock::now();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gave_way = 0;
@@ -260,7 +269,7 @@ impl Connections {
                 return Admission::Refused;
             }
         }
-        let (id, connection) = (open.next, Connection::new(now));
+        let (id, connection) = (open.next, Connection::new(peer, now));
         open.next += 1;
         open.connections.insert(id, Arc::clone(&connection));
         Admission::Admitted(Place { id, connection, among: Arc::clone(self) }, gave_way)
@@ -312,7 +321,7 @@ mod tests {
 
     #[track_caller]
     fn admitted(connections: &Arc<Connections>) -> (Place, usize) {
-        match connections.admit() {
+        match connections.admit(None) {
             Admission::Admitted(place, gave_way) => (place, gave_way),
             Admission::Refused => panic!("refused"),
         }
@@ -348,13 +357,13 @@ mod tests {
     fn nobody_gives_way_who_has_just_come_or_works() {
         let young = Connections::new(1, Duration::from_secs(60));
         let _first = admitted(&young);
-        assert!(matches!(young.admit(), Admission::Refused));
+        assert!(matches!(young.admit(None), Admission::Refused));
 
         let at_work = Connections::new(1, Duration::ZERO);
         let (first, _) = admitted(&at_work);
         let mut request = RequestGuard::new(&first.connection);
         request.received();
-        assert!(matches!(at_work.admit(), Admission::Refused));
+        assert!(matches!(at_work.admit(None), Admission::Refused));
         drop(request);
         admitted(&at_work);
     }

@@ -178,7 +178,7 @@ where
     }
 
     fn admit(&self, socket: Socket) {
-        let admission = self.connections.admit();
+        let admission = self.connections.admit(socket.peer());
         if !matches!(admission, Admission::Admitted(_, 0)) && self.thin.pass(clock::now()).is_some()
         {
             let limit = self.connections.limit();
@@ -317,7 +317,9 @@ mod tests {
             tasks: TaskTracker::new(),
             thin: Thin::new(),
         };
-        let Admission::Admitted(silent, _) = connections.admit() else { panic!("there is room") };
+        let Admission::Admitted(silent, _) = connections.admit(None) else {
+            panic!("there is room")
+        };
         let before = clock::now();
         // EMFILE: too many open files.
         accepting.exhausted(&io::Error::from_raw_os_error(24)).await;

@@ -1,6 +1,7 @@
 //! What a connection's bytes travel through: TCP, or a Unix socket.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,6 +26,17 @@ impl From<TcpStream> for Socket {
 impl From<UnixStream> for Socket {
     fn from(unix: UnixStream) -> Self {
         Socket::Unix(unix)
+    }
+}
+
+impl Socket {
+    /// The address at the other end; that of a Unix socket is none.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        match self {
+            // An IPv4 client of a port for both has an address that says so.
+            Socket::Tcp(tcp) => tcp.peer_addr().ok().map(|address| address.ip().to_canonical()),
+            Socket::Unix(_) => None,
+        }
     }
 }
 

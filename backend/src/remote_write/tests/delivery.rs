@@ -263,7 +263,7 @@ fn of_tenant(batch: Batch, tenant: &'static str) -> Batch {
     let mut wanted = Wanted::default();
     wanted.header("x-tenant");
     let headers = [(HeaderName::from_static("x-tenant"), HeaderValue::from_static(tenant))];
-    let metadata = wanted.of(&Uri::default(), &headers.into_iter().collect(), &Vec::new());
+    let metadata = wanted.of(&Uri::default(), &headers.into_iter().collect(), &Vec::new(), None);
     batch.with_metadata(metadata)
 }
 

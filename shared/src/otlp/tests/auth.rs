@@ -12,6 +12,7 @@ use crate::extension::basicauth::BasicAuthConfig;
 use crate::extension::bearertokenauth::BearerTokenAuthConfig;
 use crate::extension::headers_setter::HeadersSetterConfig;
 use crate::extension::health_check::HealthCheckConfig;
+use crate::metadata::Wanted;
 use crate::otlp::{OtlpGrpcConfig, OtlpHttpConfig};
 use crate::queue::Sender;
 use crate::service::{Commons, ExporterConfig, ExtensionConfig, Model, Registry};
@@ -159,6 +160,24 @@ async fn the_sender_s_name_is_known_by_its_authenticator() {
         sender.send(traces(&["a"])).await.unwrap();
         let [batch] = &served.recording.taken()[..] else { panic!("one batch") };
         assert_eq!(batch.metadata().unwrap().attribute("username"), Some("ann"));
+    }
+}
+
+#[tokio::test]
+async fn batches_carry_the_address_that_they_came_from_if_it_is_read() {
+    for is_read in [true, false] {
+        let ctx = process();
+        if is_read {
+            ctx.commons.want(Wanted::peer);
+        }
+        // Addresses are no headers, and kept without them.
+        let served = serve_both(&ctx, &json!({ "include_metadata": false })).await;
+        for sender in senders(&process(), &served, &json!({})) {
+            sender.send(traces(&["a"])).await.unwrap();
+            let [batch] = &served.recording.taken()[..] else { panic!("one batch") };
+            let peer = batch.metadata().map(|metadata| metadata.peer().unwrap().to_string());
+            assert_eq!(peer.as_deref(), is_read.then_some("127.0.0.1"));
+        }
     }
 }
 

@@ -139,6 +139,8 @@ enum First {
 enum Context {
     Header(String),
     Attribute(&'static str),
+    /// `client.address`.
+    Peer,
 }
 
 /// What the contexts of one batch are, as `AnyValue` messages.
@@ -159,6 +161,7 @@ impl Actions {
             match context {
                 Context::Header(name) => wanted.header(name),
                 Context::Attribute(name) => wanted.attribute(name),
+                Context::Peer => wanted.peer(),
             }
         }
     }
@@ -169,6 +172,7 @@ impl Actions {
             let metadata = metadata?;
             match context {
                 Context::Attribute(name) => Some(text(metadata.attribute(name)?.as_bytes())),
+                Context::Peer => Some(text(metadata.peer()?.to_string().as_bytes())),
                 Context::Header(name) => {
                     let values: Vec<_> =
                         metadata.header(name).iter().map(http::HeaderValue::as_bytes).collect();
@@ -403,14 +407,14 @@ struct NotKnown<'c>(&'c str);
 impl fmt::Display for NotKnown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(context) = self;
-        write!(f, "\"{context}\" is not known here, only metadata.<header>, ")?;
+        write!(f, "\"{context}\" is not known here, only client.address, metadata.<header>, ")?;
         write!(f, "{}", OF_SENDERS.map(|name| format!("auth.{name}")).join(" and "))
     }
 }
 
 fn read_context(text: &str) -> Result<Context, NotKnown<'_>> {
     match (text.strip_prefix("metadata."), text.strip_prefix("auth.")) {
-        _ if text == "client.address" => Err(NotKnown(text)),
+        _ if text == "client.address" => Ok(Context::Peer),
         (Some(header), _) => Ok(Context::Header(header.to_ascii_lowercase())),
         (None, Some(name)) => {
             let known = OF_SENDERS.into_iter().find(|known| *known == name);

@@ -166,8 +166,9 @@ fn everything_that_is_wrong_is_named() {
     );
     check(json!({"key": "a", "action": "extract"}), ": missing required field \"pattern\"");
     check(json!({"key": "a", "action": "convert"}), ": missing required field \"converted_type\"");
-    let known = "is not known here, only metadata.<header>, auth.username and auth.raw";
-    for context in ["client.address", "auth.subject"] {
+    let known =
+        "is not known here, only client.address, metadata.<header>, auth.username and auth.raw";
+    for context in ["auth.subject", "auth."] {
         check(
             json!({"key": "a", "action": "insert", "from_context": context}),
             &format!("::from_context: \"{context}\" {known}"),

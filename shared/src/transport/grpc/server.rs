@@ -180,7 +180,7 @@ impl Exporting {
             self.intake.refuse(Refusal::Unsupported);
             return Err(status::unknown_method(path));
         };
-        let metadata = self.intake.admit(&request).await;
+        let metadata = self.intake.admit(&request, guard.peer()).await;
         let metadata = metadata.map_err(|error| status::unauthenticated(&error))?;
         let message = match tokio::time::timeout(self.message_timeout, self.read(request)).await {
             Ok(message) => message,

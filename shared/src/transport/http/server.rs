@@ -205,7 +205,8 @@ impl Exporting {
         encoding: Encoding,
         guard: &mut RequestGuard,
     ) -> Result<(), Failure> {
-        let metadata = self.intake.admit(&request).await.map_err(|error| Failure::from(&error))?;
+        let metadata = self.intake.admit(&request, guard.peer()).await;
+        let metadata = metadata.map_err(|error| Failure::from(&error))?;
         let body = self.read(request).await.map_err(|unread| {
             self.intake.refuse(Refusal::from(&unread));
             Failure::from(&unread)
