@@ -21,8 +21,9 @@ use crate::testbed::process::GRPC;
 
 /// How long the backend keeps a trace.
 const DECISION_WAIT: Duration = Duration::from_secs(2);
-/// Spans ahead of the first round: more than are taken in until the first are judged.
-const WARM_UP: u64 = 3_000_000;
+/// Rounds' worth of spans ahead of the first: with the usual million more than are taken in until
+/// the first are judged. The report tells whether it was so.
+const WARM_UP: u64 = 3;
 
 /// What one round showed.
 struct Round {
@@ -42,7 +43,7 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
     let logs = tempfile::tempdir().map_err(|error| TestbedError::new(error.to_string()))?;
     let bench = start(&arguments, DECISION_WAIT, logs.path()).await?;
     let at_start = bench.backend.usage()?.rss;
-    let all = WARM_UP + u64::from(arguments.rounds) * arguments.spans;
+    let all = (WARM_UP + u64::from(arguments.rounds)) * arguments.spans;
     say(&format!("making {} spans", thousands(all)));
     let prepared = prepare(&arguments, 1, all, arguments.policies.oracle()).await;
     let requests = requests_of(&prepared, arguments.spans);

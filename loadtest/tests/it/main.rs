@@ -22,6 +22,7 @@ mod flood;
 mod growth;
 mod intake;
 mod kubernetes;
+mod measuring;
 mod membership;
 mod processors;
 mod replaying;
