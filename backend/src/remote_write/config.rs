@@ -271,6 +271,7 @@ impl RemoteWriteConfig {
             ("tls", given.tls != default.tls),
             ("headers", given.headers != default.headers),
             ("auth", given.auth.is_on()),
+            ("proxy_url", given.proxy_url != default.proxy_url),
         ] {
             if is_set {
                 let text = format!("{key} also stands outside of http, where it is not read");

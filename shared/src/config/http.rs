@@ -8,7 +8,8 @@ use super::decode::{NotSupported, Section};
 use super::grpc::{Compression, Transport, validate_listen};
 use super::headers::Headers;
 use super::problems::{Path, Problems};
-use super::tls::{ClientTlsConfig, ServerTlsConfig};
+use super::proxy::Proxy;
+use super::tls::{ClientTlsConfig, Secret, ServerTlsConfig};
 use crate::auth::Side;
 use crate::config_struct;
 
@@ -124,19 +125,66 @@ config_struct! {
         pub auth: Section<AuthConfig> = Section::none(),
         /// Of the Collector; there are no such extensions here.
         pub middlewares: NotSupported = NotSupported,
-        /// Requests go straight to the endpoint.
-        pub proxy_url: NotSupported = NotSupported,
-        /// The levels are the libraries' own.
-        pub compression_params: NotSupported = NotSupported,
+        /// Requests go by this proxy.
+        pub proxy_url: Secret = Secret::default(),
+        /// How hard bodies are compressed.
+        pub compression_params: CompressionParams = CompressionParams::default(),
+    }
+}
+
+config_struct! {
+    /// `compression_params`.
+    #[derive(PartialEq)]
+    pub struct CompressionParams {
+        /// Of gzip and zlib 1 to 9, of zstd 1 to 19; 0 and -1 are the usual.
+        pub level: i32 = 0,
+    }
+}
+
+impl CompressionParams {
+    /// The level, unless it is the usual one.
+    pub fn level(&self) -> Option<i32> {
+        Some(self.level).filter(|level| !matches!(level, 0 | -1))
+    }
+
+    fn validate(&self, compression: Compression, at: &Path<'_>, problems: &mut Problems) {
+        let (Some(level), at) = (self.level(), at.key("level")) else { return };
+        let range = match compression {
+            Compression::None => return problems.warn(&at, "has no effect without compression"),
+            Compression::Gzip | Compression::Zlib => 1..=9,
+            Compression::Zstd => 1..=19,
+            Compression::Snappy | Compression::SnappyFramed | Compression::Lz4 => {
+                return problems.report(&at, "this compression has no levels");
+            }
+        };
+        if !range.contains(&level) {
+            let message = format!("must be between {} and {}", range.start(), range.end());
+            problems.report(&at, message);
+        }
     }
 }
 
 impl HttpClientConfig {
+    /// The proxy that requests go by.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn proxy(&self) -> Result<Option<Proxy>, &'static str> {
+        match self.proxy_url.0.as_str() {
+            "" => Ok(None),
+            url => Proxy::parse(url).map(Some),
+        }
+    }
+
     /// Reports what is wrong; whether an endpoint is needed is the exporter's to say.
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         self.tls.validate(&at.key("tls"), problems);
         self.auth.validate(&at.key("auth"), problems, Side::Client);
         validate_url(&self.endpoint, &at.key("endpoint"), problems);
+        if let Err(problem) = self.proxy() {
+            problems.report(&at.key("proxy_url"), problem);
+        }
+        self.compression_params.validate(self.compression, &at.key("compression_params"), problems);
     }
 }
 

@@ -28,6 +28,7 @@ mod endpoint;
 mod grpc;
 mod headers;
 mod http;
+mod proxy;
 mod tls;
 
 pub use auth::AuthConfig;
@@ -41,8 +42,9 @@ pub use grpc::{
 };
 pub use headers::Headers;
 pub(crate) use http::validate_url;
-pub use http::{HttpClientConfig, HttpServerConfig};
+pub use http::{CompressionParams, HttpClientConfig, HttpServerConfig};
 pub use node::{Data, Entry, Node, Place};
 pub use problems::{Path, Problem, Problems, Reference, nearest};
+pub use proxy::Proxy;
 pub use source::{Process, World};
 pub use tls::{ClientTlsConfig, Secret, ServerTlsConfig, TlsConfig, TlsVersion};

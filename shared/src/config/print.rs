@@ -9,7 +9,7 @@ const REDACTED: &str = "[REDACTED]";
 
 /// `node` with the values of keys that hold secrets replaced.
 ///
-/// Secrets are passwords, tokens, keys given inline and all header values, by the name of their
+/// Secrets are passwords, tokens, keys given inline, URLs of proxies and all header values, by the name of their
 /// key: also in sections that no component of this tier reads.
 pub fn redacted(node: &Node) -> Node {
     let mut node = node.clone();
@@ -35,7 +35,7 @@ fn redact(node: &mut Node) {
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let is_word = |word: &&str| key == *word || key.ends_with(&format!("_{word}"));
-    ["headers", "authorization", "inline"].contains(&key.as_str())
+    ["headers", "authorization", "inline", "proxy_url"].contains(&key.as_str())
         || ["password", "passphrase", "token", "tokens", "secret", "pem", "api_key"]
             .iter()
             .any(is_word)

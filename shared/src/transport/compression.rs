@@ -171,20 +171,38 @@ impl Capped {
 /// # Errors
 /// Of the compressor, which has none to expect.
 pub fn compress(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    compress_at(compression, None, bytes)
+}
+
+/// The same, as hard as `level` says, where there are levels.
+///
+/// # Errors
+/// Of the compressor, which has none to expect.
+pub fn compress_at(
+    compression: Compression,
+    level: Option<i32>,
+    bytes: &[u8],
+) -> io::Result<Vec<u8>> {
+    let zlib_level = || match level.and_then(|level| u32::try_from(level).ok()) {
+        Some(level) => flate2::Compression::new(level.clamp(1, 9)),
+        None => flate2::Compression::default(),
+    };
     let room = Vec::with_capacity(bytes.len() / 4);
     match compression {
         Compression::None => Ok(bytes.to_vec()),
         Compression::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(room, flate2::Compression::default());
+            let mut encoder = flate2::write::GzEncoder::new(room, zlib_level());
             encoder.write_all(bytes)?;
             encoder.finish()
         }
         Compression::Zlib => {
-            let mut encoder = flate2::write::ZlibEncoder::new(room, flate2::Compression::default());
+            let mut encoder = flate2::write::ZlibEncoder::new(room, zlib_level());
             encoder.write_all(bytes)?;
             encoder.finish()
         }
-        Compression::Zstd => zstd::bulk::compress(bytes, zstd::DEFAULT_COMPRESSION_LEVEL),
+        Compression::Zstd => {
+            zstd::bulk::compress(bytes, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))
+        }
         Compression::Snappy => {
             snap::raw::Encoder::new().compress_vec(bytes).map_err(io::Error::other)
         }
@@ -232,6 +250,21 @@ mod tests {
             assert_eq!(inflate(name, &compressed, bytes.len()).unwrap(), bytes, "{name}");
             let over = inflate(name, &compressed, bytes.len() - 1);
             assert_eq!(over, Err(Unread::TooLarge(bytes.len() - 1)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_higher_level_makes_less_of_the_same() {
+        let words = (0..20_000_u32).map(|n| format!("span {} of {} ", n % 613, n % 97));
+        let text = words.collect::<String>().into_bytes();
+        let codings = [Compression::Gzip, Compression::Zlib, Compression::Zstd];
+        for (compression, name) in codings.into_iter().zip(["gzip", "zlib", "zstd"]) {
+            let [low, high] = [1, 9].map(|level| {
+                let compressed = compress_at(compression, Some(level), &text).unwrap();
+                assert_eq!(inflate(name, &compressed, text.len()).unwrap(), text, "{name}");
+                compressed.len()
+            });
+            assert!(high < low, "{name}: {high} and {low}");
         }
     }
 

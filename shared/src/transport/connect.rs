@@ -15,7 +15,8 @@ use tokio_rustls::TlsStream;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tls::ClientTls;
-use crate::config::{Balancer, Endpoint, Target};
+use super::tunnel;
+use crate::config::{Balancer, Endpoint, Proxy, Target};
 
 /// How long connecting may take, TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,7 +37,7 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    fn new(reason: impl Into<Cow<'static, str>>, detail: impl Into<Arc<str>>) -> Self {
+    pub(super) fn new(reason: impl Into<Cow<'static, str>>, detail: impl Into<Arc<str>>) -> Self {
         Self { reason: reason.into(), detail: detail.into() }
     }
 
@@ -64,6 +65,30 @@ pub trait HostLookup: fmt::Debug + Send + Sync {
 /// Why none of them did.
 pub async fn connect(endpoint: &Endpoint, tls: Option<&ClientTls>) -> Result<Stream, ConnectError> {
     in_time(connect_tcp(endpoint, Balancer::RoundRobin, None, tls)).await
+}
+
+/// Connects to `endpoint` by a proxy: with TLS through a tunnel, without to the proxy itself, which
+/// is to be sent requests with whole URLs.
+///
+/// # Errors
+/// Why it could not.
+pub async fn connect_by(
+    proxy: &Proxy,
+    endpoint: &Endpoint,
+    tls: Option<&ClientTls>,
+) -> Result<Stream, ConnectError> {
+    in_time(async {
+        let dialled = dial(&proxy.endpoint, Balancer::RoundRobin, None).await;
+        let mut socket = dialled.map_err(|error| {
+            let detail = format!("proxy {}: {}", proxy.endpoint, error.detail);
+            ConnectError::new("cannot connect to the proxy", detail)
+        })?;
+        if tls.is_some() {
+            tunnel::open(&mut socket, proxy, endpoint).await?;
+        }
+        Ok(handshake(socket, &endpoint.host, endpoint, tls).await?.by_proxy())
+    })
+    .await
 }
 
 /// Connects to `target`; `balancer` says which of its addresses comes first, and `names` has them,
@@ -112,6 +137,15 @@ async fn connect_tcp(
     names: Option<&dyn HostLookup>,
     tls: Option<&ClientTls>,
 ) -> Result<Stream, ConnectError> {
+    let socket = dial(endpoint, balancer, names).await?;
+    handshake(socket, &endpoint.host, endpoint, tls).await
+}
+
+async fn dial(
+    endpoint: &Endpoint,
+    balancer: Balancer,
+    names: Option<&dyn HostLookup>,
+) -> Result<TcpStream, ConnectError> {
     let mut addresses = match lookup(endpoint, names).await {
         Ok(addresses) => addresses,
         Err(error) => {
@@ -135,7 +169,7 @@ async fn connect_tcp(
             Ok(stream)
         };
         match connected.await {
-            Ok(stream) => return handshake(stream, &endpoint.host, endpoint, tls).await,
+            Ok(stream) => return Ok(stream),
             Err(error) => last = Some((address, error)),
         }
     }

@@ -22,3 +22,4 @@ pub mod socket;
 pub mod status;
 pub mod stream;
 pub mod tls;
+mod tunnel;

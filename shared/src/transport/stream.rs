@@ -13,6 +13,7 @@ use super::socket::Socket;
 #[derive(Debug)]
 pub struct Stream {
     io: Io,
+    is_by_proxy: bool,
 }
 
 #[derive(Debug)]
@@ -24,12 +25,22 @@ enum Io {
 impl Stream {
     /// Without TLS.
     pub fn plain(socket: impl Into<Socket>) -> Self {
-        Self { io: Io::Plain(socket.into()) }
+        Self { io: Io::Plain(socket.into()), is_by_proxy: false }
     }
 
     /// With TLS.
     pub fn tls(tls: TlsStream<Socket>) -> Self {
-        Self { io: Io::Tls(Box::new(tls)) }
+        Self { io: Io::Tls(Box::new(tls)), is_by_proxy: false }
+    }
+
+    /// The same, which leads to a proxy or through it.
+    pub(super) fn by_proxy(self) -> Self {
+        Self { is_by_proxy: true, ..self }
+    }
+
+    /// Whether it leads to a proxy or through it.
+    pub fn is_by_proxy(&self) -> bool {
+        self.is_by_proxy
     }
 
     /// Whether HTTP/2 was agreed on in the TLS handshake.

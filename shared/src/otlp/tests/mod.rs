@@ -6,6 +6,7 @@ mod hostile;
 mod http;
 mod http_exporter;
 mod intake;
+mod proxy;
 mod tls;
 mod unix;
 

@@ -12,9 +12,9 @@ use crate::queue::Sender;
 use crate::service::ExporterConfig;
 use crate::transport::http::client::HttpClient;
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Authority {
+pub(super) fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -22,7 +22,7 @@ fn authority(name: &str) -> Authority {
 }
 
 /// The keys `cert_pem` and `key_pem` of someone with this name.
-fn identity(authority: &Authority, name: &str) -> Value {
+pub(super) fn identity(authority: &Authority, name: &str) -> Value {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new([name.to_owned()]).unwrap();
     let cert = params.signed_by(&key, authority).unwrap();

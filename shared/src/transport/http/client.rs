@@ -15,7 +15,7 @@ use crate::consumer::Rejected;
 use crate::otlp::{Encoding, read_answer};
 use crate::queue::{Delivered, Sender};
 use crate::service::{BuildError, Commons};
-use crate::transport::compression::{compress, content_encoding};
+use crate::transport::compression::{compress_at, content_encoding};
 use crate::transport::status;
 
 /// Sends batches to one URL by OTLP/HTTP.
@@ -26,6 +26,7 @@ pub struct HttpClient {
     headers: HeaderMap,
     encoding: Encoding,
     compression: Compression,
+    level: Option<i32>,
 }
 
 impl HttpClient {
@@ -43,9 +44,9 @@ impl HttpClient {
             BuildError::new(format!("{url:?} is not a URL such as https://host:4318: {error}"))
         })?;
         let requester = Requester::new(config, url.scheme_str(), commons)?;
-        let compression = config.compression;
+        let (compression, level) = (config.compression, config.compression_params.level());
         let headers = headers(config, encoding);
-        Ok(Self { requester, url, headers, encoding, compression })
+        Ok(Self { requester, url, headers, encoding, compression, level })
     }
 
     async fn export(&self, batch: Batch) -> Result<Delivered, Rejected> {
@@ -88,7 +89,7 @@ impl HttpClient {
         };
         match self.compression {
             Compression::None => Ok(message),
-            compression => compress(compression, &message).map(Bytes::from),
+            compression => compress_at(compression, self.level, &message).map(Bytes::from),
         }
     }
 }

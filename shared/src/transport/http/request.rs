@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -17,10 +17,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
 use crate::auth::{ClientAuth, HttpRequest, Unsigned};
-use crate::config::{Endpoint, HttpClientConfig};
+use crate::config::{Endpoint, HttpClientConfig, Proxy};
 use crate::metadata::Metadata;
 use crate::service::{BuildError, Commons};
-use crate::transport::connect::{ConnectError, connect};
+use crate::transport::connect::{ConnectError, connect, connect_by};
 use crate::transport::stream::Stream;
 use crate::transport::tls::{Alpn, ClientTls};
 
@@ -32,6 +32,8 @@ const MAX_ANSWER: usize = 64 * 1024;
 pub struct Requester {
     client: Client<Connector, Full<Bytes>>,
     auth: Option<Arc<dyn ClientAuth>>,
+    /// Signs requests in at the proxy that they go to; a tunnel was signed in for when it was made.
+    proxy_authorization: Option<HeaderValue>,
 }
 
 /// What came back.
@@ -68,7 +70,7 @@ impl Requester {
     /// For requests to URLs of this scheme. Does not connect.
     ///
     /// # Errors
-    /// When a TLS file is unusable or the authenticator is not there.
+    /// When a TLS file is unusable, the proxy is none or the authenticator is not there.
     pub fn new(
         config: &HttpClientConfig,
         scheme: Option<&str>,
@@ -78,6 +80,10 @@ impl Requester {
             Some("https") => Some(Arc::new(ClientTls::new(&config.tls, Alpn::Http)?)),
             _ => None,
         };
+        let proxy = config.proxy();
+        let proxy = proxy.map_err(|problem| BuildError::new(format!("proxy_url: {problem}")))?;
+        let authorization = proxy.as_ref().and_then(|proxy| proxy.authorization.clone());
+        let proxy_authorization = authorization.filter(|_| tls.is_none());
         let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
         let idle = match (config.disable_keep_alives, config.max_idle_conns_per_host) {
             (true, _) => 0,
@@ -89,12 +95,12 @@ impl Requester {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(some(config.idle_conn_timeout))
             .pool_max_idle_per_host(idle)
-            .build(Connector { tls });
+            .build(Connector { tls, proxy: proxy.map(Arc::new) });
         let auth = match config.auth.authenticator() {
             None => None,
             Some(id) => Some(commons.client_auth(id)?),
         };
-        Ok(Self { client, auth })
+        Ok(Self { client, auth, proxy_authorization })
     }
 
     /// Sends a request for what came with `metadata`.
@@ -116,6 +122,9 @@ impl Requester {
             };
             auth.sign_http(metadata, &mut request).map_err(RequestError::Unsigned)?;
         }
+        if let Some(value) = &self.proxy_authorization {
+            parts.headers.insert(header::PROXY_AUTHORIZATION, value.clone());
+        }
         let request = Request::from_parts(parts, Full::new(body));
         let answer = self.client.request(request).await.map_err(RequestError::Connection)?;
         let (parts, body) = answer.into_parts();
@@ -130,6 +139,7 @@ impl Requester {
 #[derive(Clone)]
 struct Connector {
     tls: Option<Arc<ClientTls>>,
+    proxy: Option<Arc<Proxy>>,
 }
 
 impl Service<Uri> for Connector {
@@ -142,19 +152,26 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let tls = self.tls.clone();
+        let (tls, proxy) = (self.tls.clone(), self.proxy.clone());
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
         let endpoint = Endpoint { host, port, https: tls.is_some() };
-        Box::pin(async move { Ok(TokioIo::new(connect(&endpoint, tls.as_deref()).await?)) })
+        Box::pin(async move {
+            let stream = match proxy {
+                None => connect(&endpoint, tls.as_deref()).await?,
+                Some(proxy) => connect_by(&proxy, &endpoint, tls.as_deref()).await?,
+            };
+            Ok(TokioIo::new(stream))
+        })
     }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
+        let connected = Connected::new().proxy(self.is_by_proxy());
         match self.speaks_http2() {
-            true => Connected::new().negotiated_h2(),
-            false => Connected::new(),
+            true => connected.negotiated_h2(),
+            false => connected,
         }
     }
 }
