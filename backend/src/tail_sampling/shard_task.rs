@@ -1,7 +1,7 @@
 //! The task that owns a shard: its inbox, its clock, and the way out.
 //!
-//! Judging and taking in go by turns in small slices, also of large requests and giant traces, so that
-//! neither holds the other up; and while a request is on its way out both go on, so that a slow next
+//! With each slice of spans that is taken in goes a slice of judging, small ones also of large requests
+//! and giant traces, so that neither holds the other up; and while a request is on its way out both go on, so that a slow next
 //! component delays no decision. What such a component does not take fills the way out, then the
 //! inboxes, and so pushes back.
 
@@ -14,7 +14,7 @@ use shared::service::Losses;
 use shared::telemetry::memory;
 use shared::telemetry::thin::Thin;
 use shared::{Batch, Next, clock};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::inspection::Question;
@@ -57,6 +57,8 @@ pub(super) struct ShardTask {
     pub(super) shard: Shard,
     /// Where batches come in.
     pub(super) inbox: mpsc::Receiver<Message>,
+    /// Tells those who wait for it that a batch came in.
+    pub(super) knock: Arc<Notify>,
     /// What operators ask.
     pub(super) questions: mpsc::Receiver<Question>,
     /// Where sampled spans go.
@@ -101,8 +103,6 @@ struct Work {
     delivery: Delivery,
     /// Whether there may be something to judge.
     is_judging: bool,
-    /// Whether it is the judging's turn, not the inbox's.
-    is_judges_turn: bool,
     flush: Flush,
     /// Time that the judging has taken.
     took: Duration,
@@ -140,15 +140,11 @@ impl ShardTask {
             let may_admit = self.may_admit(&work);
             let has_upkeep = self.shard.has_upkeep();
             tokio::select! {
-                // Decisions before spans, so that no rush of spans can hold them up.
                 biased;
                 _ = self.stop.changed() => break,
                 Ok(()) = self.regimes.changed() => self.change(&mut work),
                 _ = ticks.tick() => self.tick(&mut work),
                 () = work.delivery.finished(), if !work.delivery.is_idle() => {}
-                () = ready(()), if work.is_judging && (work.is_judges_turn || !may_admit) => {
-                    self.judge(&mut work);
-                }
                 Some(question) = self.questions.recv() => answer(&mut self.shard, question),
                 () = ready(()), if may_admit && work.arriving.is_some() => {
                     self.take_in(&mut work);
@@ -163,9 +159,19 @@ impl ShardTask {
                     self.shard.upkeep(UPKEEP_SLICE);
                 }
             }
-            tokio::task::yield_now().await;
+            self.give_way().await;
         }
         self.finish(&mut work).await;
+    }
+
+    /// Lets other tasks have their turn, or one of them, if that brought a batch: its bytes are still
+    /// in the cache of this core, and would not be after those of others.
+    async fn give_way(&self) {
+        tokio::select! {
+            biased;
+            () = self.knock.notified() => {}
+            () = tokio::task::yield_now() => {}
+        }
     }
 
     /// Judges by another regime from now on. What happened until now is counted by the names of the
@@ -201,12 +207,15 @@ impl ShardTask {
             || self.shard.outgoing_bytes() >= OUTGOING_BYTES)
     }
 
-    /// Takes in what may be at a time of what has arrived.
+    /// Takes in what may be at a time of what has arrived. Decisions go on with it, so that no rush of
+    /// spans can hold them up.
     fn take_in(&mut self, work: &mut Work) {
         let Some(bytes) = self.admit(&mut work.arriving) else { return };
         work.is_judging |= self.shard.is_over_limit();
-        work.is_judges_turn = true;
         self.shard.upkeep((UPKEEP_FACTOR * bytes).min(4 * UPKEEP_SLICE));
+        if work.is_judging {
+            self.judge(work);
+        }
     }
 
     /// Takes the next slice in; how many bytes it has.
@@ -223,7 +232,6 @@ impl ShardTask {
 
     /// Judges a slice of what is due.
     fn judge(&mut self, work: &mut Work) {
-        work.is_judges_turn = false;
         let begun = clock::now();
         if self.shard.judge(begun, SLICE, clock::now) > 0 {
             work.took += clock::now().saturating_duration_since(begun);

@@ -13,7 +13,7 @@ use super::*;
 struct Sink {
     script: Mutex<VecDeque<Answer>>,
     taken: Mutex<Vec<TestSpan>>,
-    calls: tokio::sync::Notify,
+    calls: Notify,
 }
 
 #[derive(Clone, Copy)]
@@ -101,6 +101,20 @@ fn in_a_minute() -> Instant {
 /// Lets the shards empty their inboxes: their tasks run when this one waits.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_in_its_shard_when_its_sender_is_answered() {
+    let sink = Sink::new(&[]);
+    let commons = Arc::default();
+    let (processor, _) = start_among(&commons, &config(), &sink);
+    settle().await;
+    for number in 1..=3 {
+        processor.consume(batch(&[TestSpan::new(number, number)])).await.unwrap();
+        // Operators are answered before anything is taken in.
+        let answer = commons.admin().ask(&format!("/api/traces/{number:032x}")).await.unwrap();
+        assert_eq!(answer[0]["state"], "buffered", "{number}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
