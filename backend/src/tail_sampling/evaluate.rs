@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use shared::wire::Resource;
 use shared::wire::export::{ResourceEntry, ScopeEntry};
-use shared::wire::{Resource, Span};
 
 use super::config::{SamplingStrategy, TailSamplingConfig};
 use super::outcome::Outcome;
 use super::policy::{
-    Branch, Builder, Case, Decision, Keys, NamedPolicy, Names, Policy, RuleId, Seen, Sight, Stock,
-    Terms, Threshold, Vote, Watch, Watcher,
+    Branch, Builder, Case, Decision, Keys, NamedPolicy, Names, Policy, ReadSpan, RuleId, Seen,
+    Sight, Stock, Terms, Threshold, Vote, Watch, Watcher,
 };
 use super::tally::PolicyTally;
 use super::trace::Trace;
@@ -191,6 +191,12 @@ impl Policies {
         vec![PolicyTally::default(); self.rules.len() + self.rehearsed.len()]
     }
 
+    /// Reads a span for [`Policies::observe`].
+    #[inline]
+    pub(super) fn read<'a>(&self, raw: &'a [u8]) -> ReadSpan<'a> {
+        self.keys.read(raw)
+    }
+
     /// Shows a span, which the trace's summary has in it, to the policies that have not yet seen
     /// what they look for.
     ///
@@ -199,17 +205,17 @@ impl Policies {
     pub(super) fn observe<'a>(
         &self,
         trace: &mut Trace,
-        span: &Span<'a>,
+        read: &ReadSpan<'a>,
         under: (ResourceEntry<'a>, Resource<'a>, ScopeEntry<'a>),
     ) {
         let (seen, notes) = (trace.seen, &mut trace.notes);
-        let sight = Sight::new(span, under, &trace.summary, &self.keys);
+        let sight = Sight::new(read, under, &trace.summary, &self.keys);
         let observed = catch_unwind(AssertUnwindSafe(|| {
             for policy in &self.note_takers {
                 policy.note(&sight, notes);
             }
             self.watchers.iter().fold(seen, |seen, watcher| {
-                if seen.get(watcher.place).has_any(watcher.sated_by) {
+                if !read.has(watcher.needs) || seen.get(watcher.place).has_any(watcher.sated_by) {
                     return seen;
                 }
                 seen.with(watcher.place, watcher.policy.observe(&sight))

@@ -2,7 +2,7 @@
 //! when the policies have changed.
 
 use shared::wire::export::{ResourceEntry, ScopeEntry};
-use shared::wire::{Fields, Span, Value};
+use shared::wire::{Fields, Value};
 
 use super::buffer::Buffer;
 use super::evaluate::Policies;
@@ -42,8 +42,8 @@ fn show_run(trace: &mut Trace, id: RunId, bytes: &[u8], buffer: &Buffer, policie
     policies.note_resource(trace, entry.resource());
     for field in Fields::new(bytes) {
         let Value::Bytes(span) = field.value else { continue };
-        let span = Span::read(span);
-        trace.summary.add(&span, field.raw.len());
-        policies.observe(trace, &span, under);
+        let read = policies.read(span);
+        trace.summary.add(&read.span, field.raw.len());
+        policies.observe(trace, &read, under);
     }
 }

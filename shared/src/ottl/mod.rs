@@ -225,6 +225,15 @@ impl Condition {
         &self.uses
     }
 
+    /// Keys of span attributes that a span must have, each of them, for the condition to hold. On one
+    /// that lacks any of them it does not hold, and can be evaluated.
+    pub fn needed_attributes(&self) -> Vec<&[u8]> {
+        match self.context {
+            Context::Span => self.test.needed_attributes(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What the condition is about.
     pub fn context(&self) -> Context {
         self.context

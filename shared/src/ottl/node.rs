@@ -5,7 +5,7 @@ use super::compare::compare;
 use super::error::EvalError;
 use super::functions::Call;
 use super::math;
-use super::path::{Field, list_item, step};
+use super::path::{Field, SpanField, list_item, step};
 use super::scope::View;
 use super::value::{List, Map, Text, Value};
 
@@ -89,6 +89,30 @@ impl Test {
             }
         }
     }
+
+    /// See [`super::Condition::needed_attributes`].
+    pub(super) fn needed_attributes(&self) -> Vec<&[u8]> {
+        match self {
+            // Only the first parts: what stands behind another may not be evaluated, or fail before.
+            Test::And(parts) => parts.iter().map_while(Test::compared_attribute).collect(),
+            other => other.compared_attribute().into_iter().collect(),
+        }
+    }
+
+    /// The key of the span attribute that is all this asks for, if it is false without it.
+    fn compared_attribute(&self) -> Option<&[u8]> {
+        let Test::Compare(left, operator, right) = self else { return None };
+        let (key, holds_without) = match (left, right) {
+            (attribute, Node::Constant(value)) => {
+                (attribute.span_attribute()?, compare(&Value::Nil, *operator, value))
+            }
+            (Node::Constant(value), attribute) => {
+                (attribute.span_attribute()?, compare(value, *operator, &Value::Nil))
+            }
+            _ => return None,
+        };
+        (!holds_without).then_some(key)
+    }
 }
 
 impl Node {
@@ -131,6 +155,17 @@ impl Node {
                 }
                 Ok(Value::Map(Map::Entries(values)))
             }
+        }
+    }
+
+    /// The key, if this is a span attribute under a key that is written out.
+    fn span_attribute(&self) -> Option<&[u8]> {
+        match self {
+            Node::Field(Field::Span(SpanField::Attributes), keys) => match &**keys {
+                [Node::Constant(Value::Text(key))] => Some(key.as_bytes()),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

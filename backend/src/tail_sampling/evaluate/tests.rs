@@ -59,7 +59,7 @@ fn a_policy_that_panics_is_counted_and_passed_over() {
     policies.watchers = watch.watchers;
     let (entry, scope) = (ResourceEntry { content: &[] }, ScopeEntry { content: &[] });
     let mut trace = traces(1).remove(0);
-    policies.observe(&mut trace, &Span::default(), (entry, entry.resource(), scope));
+    policies.observe(&mut trace, &policies.read(&[]), (entry, entry.resource(), scope));
     assert_eq!((trace.seen, policies.take_panics()), (Seen::default(), 1));
     let (decisions, counts) = judge(&policies, 2);
     assert_eq!(decisions, [Decision::Sampled; 2]);
@@ -70,13 +70,12 @@ fn a_policy_that_panics_is_counted_and_passed_over() {
 fn sized_traces(policies: &Policies, count: u32) -> Vec<Trace> {
     let mut traces = traces(count as usize);
     for (spans, trace) in (1..).zip(&mut traces) {
-        // The field `code` with the value 2.
-        let status: &[u8] = if spans % 2 == 1 { &[0x18, 2] } else { &[] };
-        let span = Span { status, ..Span::default() };
+        // A status whose field `code` has the value 2.
+        let read = policies.read(if spans % 2 == 1 { &[0x7a, 2, 0x18, 2] } else { &[] });
         let (entry, scope) = (ResourceEntry { content: &[] }, ScopeEntry { content: &[] });
         for _ in 0..spans {
-            trace.summary.add(&span, 10);
-            policies.observe(trace, &span, (entry, entry.resource(), scope));
+            trace.summary.add(&read.span, 10);
+            policies.observe(trace, &read, (entry, entry.resource(), scope));
         }
     }
     traces

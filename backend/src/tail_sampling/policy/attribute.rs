@@ -2,7 +2,7 @@
 
 use shared::wire::{AnyValue, Resource};
 
-use super::{Ballot, Builder, Case, Decision, KeyId, Marks, Policy, Rule, Sight, Vote};
+use super::{Ballot, Builder, Case, Decision, KeyId, KeySet, Marks, Policy, Rule, Sight, Vote};
 
 /// The rule that keeps traces with a value of `key` that `holds`; with `inverted` those without.
 pub(super) fn rule(
@@ -31,6 +31,10 @@ impl<F: Fn(AnyValue<'_>) -> bool> AttributeTest<F> {
 impl<F: Fn(AnyValue<'_>) -> bool + Send + Sync> Policy for AttributeTest<F> {
     fn marks(&self) -> u8 {
         1
+    }
+
+    fn needs(&self) -> KeySet {
+        KeySet::of(self.id)
     }
 
     fn observe(&self, sight: &Sight<'_>) -> Marks {

@@ -105,7 +105,8 @@ mod tests {
         each_span(spans, |span, under| {
             summary.add(span, span.raw.len());
             fingerprint.note_resource(under.1, &mut notes);
-            fingerprint.note(&Sight::new(span, under, &summary, &watch.keys), &mut notes);
+            let read = watch.keys.read(span.raw);
+            fingerprint.note(&Sight::new(&read, under, &summary, &watch.keys), &mut notes);
         });
         let (seen, now) = (Seen::default(), shared::clock::now());
         fingerprint.key(&Case { seen, summary: &summary, notes: &notes, now })

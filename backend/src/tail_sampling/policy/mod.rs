@@ -74,7 +74,7 @@ pub(super) use lint::{Asked, lint};
 pub(super) use marks::{Marks, Place, Seen};
 pub(super) use notes::Notes;
 pub(super) use registry::NamedPolicy;
-pub(super) use sight::{KeyId, Keys, Sight};
+pub(super) use sight::{KeyId, KeySet, Keys, ReadSpan, Sight};
 pub(super) use stock::Stock;
 pub(super) use terms::Seconds;
 pub(super) use terms::{Compat, Terms};
@@ -121,6 +121,12 @@ pub(super) trait Policy: Send + Sync {
     /// The marks of which any one tells it all it wants to know: it is shown no more spans then.
     fn sated_by(&self) -> Marks {
         Marks::SEEN
+    }
+
+    /// The keys of attributes without which a span has nothing that it would mark, be it only one of
+    /// them that is missing: it is not shown such spans.
+    fn needs(&self) -> KeySet {
+        KeySet::NONE
     }
 
     /// Sees a span on arrival and leaves marks.
@@ -244,6 +250,8 @@ pub(super) struct Watcher {
     pub(super) place: Place,
     /// The marks after which it is shown no more.
     pub(super) sated_by: Marks,
+    /// The keys without which it is shown no span.
+    pub(super) needs: KeySet,
 }
 
 /// What policies need when spans arrive.
@@ -318,8 +326,8 @@ impl<'a> Builder<'a> {
         let place = Place::new(self.marks, count);
         self.marks += usize::from(count);
         if count > 0 {
-            let sated_by = policy.sated_by();
-            self.watchers.push(Watcher { policy: Arc::clone(&policy), place, sated_by });
+            let (sated_by, needs) = (policy.sated_by(), policy.needs());
+            self.watchers.push(Watcher { policy: Arc::clone(&policy), place, sated_by, needs });
         }
         if policy.takes_notes() {
             self.note_takers.push(Arc::clone(&policy));

@@ -9,7 +9,7 @@ use shared::ottl::regex::compile;
 use shared::wire::{AnyValue, Resource};
 
 use super::{
-    Ballot, Builder, Case, Decision, KeyId, Marks, Policy, PolicyConfig, Rule, Sight, Vote,
+    Ballot, Builder, Case, Decision, KeyId, KeySet, Marks, Policy, PolicyConfig, Rule, Sight, Vote,
 };
 
 config_struct! {
@@ -55,9 +55,7 @@ impl PolicyConfig for StringAttributeConfig {
     fn build(&self, builder: &mut Builder<'_>) -> Box<dyn Rule> {
         let values = self.values.iter().filter(|value| !value.is_empty());
         let matcher = match self.enabled_regex_matching {
-            true => Matcher::Regexes(
-                values.map(|value| compile(value).expect("validate compiled it")).collect(),
-            ),
+            true => Matcher::Patterns(values.map(|value| Pattern::of(value)).collect()),
             false => Matcher::Exact(values.map(|value| value.as_bytes().into()).collect()),
         };
         let (key, id) = (self.key.as_bytes().into(), builder.key(&self.key));
@@ -74,14 +72,37 @@ struct StringAttribute {
 
 enum Matcher {
     Exact(HashSet<Box<[u8]>>),
-    Regexes(Vec<Regex>),
+    Patterns(Vec<Pattern>),
+}
+
+enum Pattern {
+    /// A regular expression that says no more than what the value begins with, as routes do.
+    Prefix(Box<[u8]>),
+    Regex(Regex),
+}
+
+impl Pattern {
+    fn of(pattern: &str) -> Self {
+        let is_literal = |byte: u8| byte.is_ascii_alphanumeric() || b" /_-:=".contains(&byte);
+        match pattern.strip_prefix('^') {
+            Some(rest) if rest.bytes().all(is_literal) => Self::Prefix(rest.as_bytes().into()),
+            _ => Self::Regex(compile(pattern).expect("validate compiled it")),
+        }
+    }
+
+    fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Pattern::Prefix(prefix) => value.starts_with(prefix),
+            Pattern::Regex(regex) => regex.is_match(value),
+        }
+    }
 }
 
 impl Matcher {
     fn matches(&self, value: &[u8]) -> bool {
         match self {
             Matcher::Exact(values) => values.contains(value),
-            Matcher::Regexes(regexes) => regexes.iter().any(|regex| regex.is_match(value)),
+            Matcher::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(value)),
         }
     }
 }
@@ -89,6 +110,10 @@ impl Matcher {
 impl Policy for StringAttribute {
     fn marks(&self) -> u8 {
         1
+    }
+
+    fn needs(&self) -> KeySet {
+        KeySet::of(self.id)
     }
 
     fn observe(&self, sight: &Sight<'_>) -> Marks {
@@ -155,6 +180,15 @@ mod tests {
         check(&regex("v[0-9]+"), "0..1 k=/v12/x", Sampled);
         check(&regex("^v[0-9]+$"), "0..1 k=/v12/x", NotSampled);
         check(&regex("^v[0-9]+$"), "0..1 @k=v7", Sampled);
+    }
+
+    #[test]
+    fn what_a_value_begins_with_is_compared_as_it_is() {
+        check(&regex("^/a-b/"), "0..1 k=/a-b/c", Sampled);
+        check(&regex("^/a-b/"), "0..1 k=x/a-b/", NotSampled);
+        check(&regex("^a.c"), "0..1 k=abc", Sampled);
+        check(&regex("^a|c"), "0..1 k=bc", Sampled);
+        check(&regex("^"), "0..1 k=x", Sampled);
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn arrive(policies: &Policies, trace: &mut Trace, span: &str) {
         trace.seen = trace.seen.union(policies.observe_resource(under.1));
         policies.note_resource(trace, under.1);
         trace.summary.add(span, span.raw.len() + 3);
-        policies.observe(trace, span, under);
+        policies.observe(trace, &policies.read(span.raw), under);
     });
 }
 

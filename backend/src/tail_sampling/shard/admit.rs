@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use shared::Batch;
+use shared::wire::Resource;
 use shared::wire::export::{ResourceEntry, ScopeEntry, resources};
-use shared::wire::{Resource, Span};
 
 use super::super::deadlines::{Cause, Moment};
 use super::super::evaluate::{Policies, Verdict};
 use super::super::inscription::{Reason, Source};
 use super::super::outcome::Outcome;
 use super::super::places::Place;
-use super::super::policy::Seen;
+use super::super::policy::{ReadSpan, Seen};
 use super::super::sighting::show_again;
 use super::super::trace::{Sequence, Summary, Trace, TraceId};
 use super::{Fate, Settings, Shard};
@@ -136,11 +136,11 @@ impl Shard {
         }
         let (before, seen) = (trace.summary, trace.seen);
         trace.last_arrival = arrival.moment;
-        let span = Span::read(span);
-        trace.summary.add(&span, raw.len());
+        let read = self.policies.read(span);
+        trace.summary.add(&read.span, raw.len());
         // Policies that are gone need not see more of what was certain to them.
         if trace.generation == self.generation {
-            show(trace, &span, arrival, &self.policies);
+            show(trace, &read, arrival, &self.policies);
         }
         if trace.summary.rooted && !before.rooted {
             self.deadlines.note_root(sequence, arrival.moment);
@@ -216,9 +216,9 @@ impl Shard {
         self.tally.spans_without_trace_id += 1;
         let generation = self.generation;
         let mut trace = Trace { generation, ..Trace::new([0; 16], arrival.now) };
-        let span = Span::read(span);
-        trace.summary.add(&span, raw.len());
-        show(&mut trace, &span, arrival, &self.policies);
+        let read = self.policies.read(span);
+        trace.summary.add(&read.span, raw.len());
+        show(&mut trace, &read, arrival, &self.policies);
         self.policies.note_resource(&mut trace, arrival.resource);
         trace.last_run = Some(self.buffer.append_leaving(arrival.scope, raw));
         self.nameless.push(trace);
@@ -233,9 +233,9 @@ fn certain(outcome: Outcome) -> Reason {
 
 /// Shows the policies a span that the trace's summary has in it.
 #[inline]
-fn show(trace: &mut Trace, span: &Span<'_>, arrival: Arrival<'_>, policies: &Policies) {
+fn show(trace: &mut Trace, read: &ReadSpan<'_>, arrival: Arrival<'_>, policies: &Policies) {
     trace.seen = trace.seen.union(arrival.resource_seen);
-    policies.observe(trace, span, (arrival.entry, arrival.resource, arrival.scope_entry));
+    policies.observe(trace, read, (arrival.entry, arrival.resource, arrival.scope_entry));
 }
 
 /// Which limit of the size of one trace a span has just passed.

@@ -33,6 +33,34 @@ fn every_path_of_a_span_is_read() {
 }
 
 #[test]
+fn what_a_condition_needs_is_what_it_surely_does_not_hold_without() {
+    let check = |text: &str, expected: &[&str]| {
+        let condition = Condition::parse(text, Context::Span).unwrap();
+        let needed = condition.needed_attributes();
+        assert_eq!(needed, expected.iter().map(|key| key.as_bytes()).collect::<Vec<_>>(), "{text}");
+    };
+    check("attributes[\"a\"] == \"x\"", &["a"]);
+    check("1 < attributes[\"a\"]", &["a"]);
+    check("attributes[\"a\"] != nil", &["a"]);
+    check("attributes[\"a\"] == 1 and span.attributes[\"b\"] > 2", &["a", "b"]);
+    // What stands behind something that may fail may not be evaluated at all.
+    check("attributes[\"a\"] == 1 and IsMatch(name, \"x\") and attributes[\"b\"] == 2", &["a"]);
+    for text in [
+        "attributes[\"a\"] == nil",
+        "attributes[\"a\"] != \"x\"",
+        "attributes[\"a\"][\"b\"] == \"x\"",
+        "attributes[\"a\"] == attributes[\"b\"]",
+        "attributes[\"a\"] == 1 or attributes[\"b\"] == 2",
+        "not (attributes[\"a\"] == 1)",
+        "resource.attributes[\"a\"] == 1",
+    ] {
+        check(text, &[]);
+    }
+    let of_event = Condition::parse("attributes[\"a\"] == 1", Context::SpanEvent).unwrap();
+    assert!(of_event.needed_attributes().is_empty());
+}
+
+#[test]
 fn resource_and_scope_are_read() {
     check_true(&[
         "resource.attributes[\"service.name\"] == \"checkout\"",

@@ -19,7 +19,8 @@ use shared::wire::AnyValue;
 use tracing::warn;
 
 use super::{
-    Ballot, Builder, Case, Compat, Decision, Failed, Marks, Policy, PolicyConfig, Rule, Sight, Vote,
+    Ballot, Builder, Case, Compat, Decision, Failed, KeySet, Marks, Policy, PolicyConfig, Rule,
+    Sight, Vote,
 };
 
 config_struct! {
@@ -109,9 +110,19 @@ impl PolicyConfig for OttlConditionConfig {
         for key in span.iter().flat_map(|condition| &condition.uses().span_attributes) {
             builder.key(key);
         }
+        let event: Vec<Condition> = parse(&self.spanevent, Context::SpanEvent);
+        let mut needs_of = |condition: &Condition| {
+            let keys = condition.needed_attributes().into_iter();
+            keys.fold(KeySet::NONE, |needs, key| needs.and(KeySet::of(builder.key(key))))
+        };
+        let needs = match event.is_empty() {
+            true => span.iter().map(&mut needs_of).reduce(KeySet::common),
+            false => None,
+        };
         builder.policy(OttlCondition {
             span,
-            event: parse(&self.spanevent, Context::SpanEvent),
+            event,
+            needs: needs.unwrap_or_default(),
             error_mode: self.error_mode.unwrap_or(ErrorMode::when_unset(compat)),
             thin: Thin::new(),
         })
@@ -141,6 +152,8 @@ fn validate(condition: &Condition, at: &Path<'_>, problems: &mut Problems) {
 struct OttlCondition {
     span: Vec<Condition>,
     event: Vec<Condition>,
+    /// What no condition holds without.
+    needs: KeySet,
     error_mode: ErrorMode,
     thin: Thin,
 }
@@ -203,6 +216,10 @@ impl Policy for OttlCondition {
 
     fn sated_by(&self) -> Marks {
         Marks::SEEN.and(FAILED)
+    }
+
+    fn needs(&self) -> KeySet {
+        self.needs
     }
 
     fn observe(&self, sight: &Sight<'_>) -> Marks {

@@ -41,6 +41,24 @@ fn events_have_conditions_of_their_own() {
 }
 
 #[test]
+fn spans_without_an_attribute_are_shown_where_that_matters() {
+    let check = |conditions: &str, trace: &str, expected| {
+        for mode in ["", ", error_mode: propagate"] {
+            check(&config(conditions, "", mode), trace, expected);
+        }
+    };
+    check("'attributes[\"k\"] == nil'", "0..1", Sampled);
+    check("'attributes[\"k\"] == \"a\"', 'attributes[\"l\"] == \"b\"'", "0..1 l=b", Sampled);
+    check("'attributes[\"k\"] == \"a\" or attributes[\"l\"] == \"b\"'", "0..1 l=b", Sampled);
+    check(
+        "'attributes[\"k\"] == \"a\" and attributes[\"l\"] == \"b\"'",
+        "0..1 k=a; 0..1 l=b",
+        NotSampled,
+    );
+    check("'attributes[\"k\"] == \"a\" and attributes[\"l\"] == \"b\"'", "0..1 k=a l=b", Sampled);
+}
+
+#[test]
 fn differently_anything_differs() {
     check(&config("'attributes[\"k\"] != \"a\"'", "", ""), "0..1 k=a; 0..1", Sampled);
     check(&config("'attributes[\"k\"] != \"a\"'", "", ""), "0..1 k=a", NotSampled);
