@@ -6,6 +6,7 @@
 //! for are always known. Of the others, which are many more, there are [fingerprints](Fingerprints)
 //! under a secret seed.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
@@ -50,6 +51,13 @@ impl DecisionCache {
     pub(super) fn new(sampled: usize, not_sampled: usize, seed: u64, epoch: Instant) -> Self {
         let sampled = Generations::new(sampled, seed);
         Self { seed, epoch, sampled, not_sampled: Fingerprints::new(not_sampled) }
+    }
+
+    /// Asks memory for what is known of traces that are looked up or noted next. None of these looks
+    /// depends on another, so they are waited for together.
+    pub(super) fn look_ahead<'a>(&self, ids: impl Iterator<Item = &'a TraceId>) {
+        let looked = ids.map(|id| self.not_sampled.glance(self.hash(id)));
+        black_box(looked.fold(0, u64::wrapping_add));
     }
 
     /// Notes what was decided about a trace.

@@ -29,7 +29,7 @@ use super::places::Places;
 use super::sealing::Compression;
 use super::segments::RunId;
 use super::tally::Tally;
-use super::trace::{Sequence, Trace, Traces};
+use super::trace::{Sequence, Trace, TraceId, Traces};
 
 mod admit;
 mod judge;
@@ -95,6 +95,8 @@ pub(super) struct Shard {
     places: Places,
     /// The traces that these are of, if pieces of them are judged.
     touched: Vec<Sequence>,
+    /// Traces that are taken out to be judged.
+    taken: Vec<(Sequence, TraceId)>,
     deadlines: Deadlines,
     /// Bytes of what policies wrote about traces.
     note_bytes: usize,
@@ -162,6 +164,7 @@ impl Shard {
             traces: Traces::new(seed),
             places: Places::default(),
             touched: Vec::new(),
+            taken: Vec::new(),
             deadlines: Deadlines::new(epoch, settings.decision_wait, waits),
             note_bytes: 0,
             nameless: Vec::new(),

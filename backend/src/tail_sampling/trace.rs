@@ -3,9 +3,11 @@
 //! Traces stand in a row in order of arrival, which, since all wait equally long, is the order of
 //! their deadlines too: the one in front is due next. The row is made of small chunks, so it grows
 //! without copying and its memory follows the load. Tables find a trace by its id: many small ones, so
-//! that none takes long when it grows.
+//! that none takes long when it grows. Most spans are of a trace that began a moment ago; those are
+//! found in a small table that stays in the cache.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::time::Instant;
 
 use hashbrown::HashTable;
@@ -122,11 +124,13 @@ pub(super) struct Traces {
     index: Box<[HashTable<Slot>]>,
     /// Bytes of these.
     index_bytes: usize,
+    /// The trace that began last of those whose hashes end alike.
+    recent: Box<[Slot]>,
     count: usize,
 }
 
 /// Eight bytes a trace: the low halves of its sequence number and of its id's hash.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Slot {
     sequence: u32,
     hash: u32,
@@ -151,12 +155,23 @@ impl Slot {
 const CHUNK: usize = 256;
 /// With ten million traces in them, one that grows moves 40,000 slots: less than half a millisecond.
 const TABLES: usize = 256;
+/// Traces that began a moment ago: 32 KiB of slots.
+const RECENT: usize = 4096;
 
 impl Traces {
     /// No traces; `seed` keeps the table from being attacked.
     pub(super) fn new(seed: u64) -> Self {
         let index = (0..TABLES).map(|_| HashTable::new()).collect();
-        Self { seed, chunks: VecDeque::new(), first: 0, passed: 0, index, index_bytes: 0, count: 0 }
+        Self {
+            seed,
+            chunks: VecDeque::new(),
+            first: 0,
+            passed: 0,
+            index,
+            index_bytes: 0,
+            recent: vec![Slot::default(); RECENT].into(),
+            count: 0,
+        }
     }
 
     #[inline]
@@ -169,12 +184,17 @@ impl Traces {
     #[inline]
     pub(super) fn find(&self, id: &TraceId) -> Option<Sequence> {
         let hash = self.hash(id);
-        let slot = self.index[Slot::table(hash)].find(Slot::spread(hash), |slot| {
+        let is_its = |slot: &Slot| {
             slot.hash == hash
                 && self
                     .get(self.widen(slot.sequence))
                     .is_some_and(|trace| trace.summary.trace_id == *id)
-        })?;
+        };
+        let recent = &self.recent[hash as usize % RECENT];
+        let slot = match is_its(recent) {
+            true => recent,
+            false => self.index[Slot::table(hash)].find(Slot::spread(hash), is_its)?,
+        };
         Some(self.widen(slot.sequence))
     }
 
@@ -222,24 +242,55 @@ impl Traces {
         self.index_bytes -= index.allocation_size();
         index.insert_unique(Slot::spread(hash), slot, |slot| Slot::spread(slot.hash));
         self.index_bytes += index.allocation_size();
+        self.recent[hash as usize % RECENT] = slot;
         self.count += 1;
         sequence
     }
 
     /// Takes a trace out of the row.
-    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
     pub(super) fn remove(&mut self, sequence: Sequence) -> Option<Trace> {
+        let trace = self.take(sequence)?;
+        self.forget(sequence, &trace.summary.trace_id);
+        Some(trace)
+    }
+
+    /// The same, but its id must be [forgotten](Self::forget_all) before one is found or pushed.
+    pub(super) fn take(&mut self, sequence: Sequence) -> Option<Trace> {
         let (chunk, place) = self.place(sequence)?;
         let trace = self.chunks.get_mut(chunk)?.get_mut(place)?.take()?;
-        let hash = self.hash(&trace.summary.trace_id);
+        self.count -= 1;
+        self.pass_holes();
+        Some(trace)
+    }
+
+    /// Takes the ids of traces that were taken out of the tables.
+    ///
+    /// Each look waits for memory, but none for another, as long as nothing is done in between.
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    pub(super) fn forget_all(&mut self, taken: &[(Sequence, TraceId)]) {
+        let mut looked = 0;
+        for (_, id) in taken {
+            let hash = self.hash(id);
+            let index = &self.index[Slot::table(hash)];
+            index.find(Slot::spread(hash), |slot| {
+                looked ^= slot.sequence;
+                false
+            });
+        }
+        black_box(looked);
+        for (sequence, id) in taken {
+            self.forget(*sequence, id);
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    fn forget(&mut self, sequence: Sequence, id: &TraceId) {
+        let hash = self.hash(id);
         let index = &mut self.index[Slot::table(hash)];
         let found = index.find_entry(Slot::spread(hash), |slot| slot.sequence == sequence as u32);
-        self.count -= 1;
         if let Ok(entry) = found {
             entry.remove();
         }
-        self.pass_holes();
-        Some(trace)
     }
 
     /// Moves the front of the row to the first trace that waits.

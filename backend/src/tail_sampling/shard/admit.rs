@@ -85,18 +85,26 @@ impl Shard {
                 *found = (id, self.traces.find(&id));
             }
         }
+        let unknown = found[..places.len()].iter().filter(|(_, sequence)| sequence.is_none());
+        self.decided.look_ahead(unknown.map(|(id, _)| id));
         self.tally.received_spans += places.len() as u64;
-        for (place, (id, sequence)) in places.iter().zip(found) {
+        for (index, place) in places.iter().enumerate() {
             let (span, raw) = (place.span(entry), place.field(entry));
+            let (id, mut known) = found[index];
             if id == TraceId::default() {
                 self.admit_nameless(span, raw, arrival);
-            } else {
-                self.admit_span((id, sequence), span, raw, arrival, last_late);
+                continue;
             }
+            if known.is_none() {
+                // Its trace may have begun a few spans ago.
+                let begun = found[..index].iter().find(|(other, _)| *other == id);
+                known = begun.and_then(|(_, sequence)| *sequence);
+            }
+            found[index].1 = self.admit_span((id, known), span, raw, arrival, last_late);
         }
     }
 
-    /// Takes a span in whose trace waits at `known`, or did not wait yet a few spans ago.
+    /// Takes a span in whose trace waits at `known`, or does not wait; tells where it waits then.
     #[inline]
     fn admit_span(
         &mut self,
@@ -105,8 +113,8 @@ impl Shard {
         raw: &[u8],
         arrival: Arrival<'_>,
         last_late: &mut Option<TraceId>,
-    ) {
-        let sequence = match known.or_else(|| self.traces.find(&id)) {
+    ) -> Option<Sequence> {
+        let sequence = match known {
             Some(sequence) => sequence,
             None => {
                 if let Some((verdict, age)) = self.decided.get(&id, arrival.now) {
@@ -114,7 +122,7 @@ impl Shard {
                         self.tally.late_ages.note(age);
                     }
                     self.follow_verdict(verdict, raw, arrival.scope);
-                    return;
+                    return None;
                 }
                 self.tally.new_traces += 1;
                 let generation = self.generation;
@@ -153,6 +161,7 @@ impl Shard {
             self.release_if_certain(sequence, arrival.now);
         }
         self.keep_span(sequence, raw, arrival);
+        Some(sequence)
     }
 
     /// Lets what is held of a trace leave, or lets go of it, if its outcome is certain.

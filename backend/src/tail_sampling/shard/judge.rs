@@ -47,10 +47,12 @@ impl Shard {
         let over_bytes =
             self.held().bytes > self.settings.max_bytes && !self.settings.block_on_overflow;
         let mut early_for_bytes = if over_bytes { BYTES_SLICE.min(max) } else { 0 };
+        let mut taken = std::mem::take(&mut self.taken);
         while work < max
             && let Some((sequence, cause)) = self.next_due(now, &mut early_for_bytes)
         {
-            let Some(mut trace) = self.traces.remove(sequence) else { continue };
+            let Some(mut trace) = self.traces.take(sequence) else { continue };
+            taken.push((sequence, trace.summary.trace_id));
             self.note_bytes -= trace.notes.allocated();
             self.tally.causes[cause as usize] += 1;
             judged += 1;
@@ -77,10 +79,14 @@ impl Shard {
             }
             due.push(trace);
         }
+        self.traces.forget_all(&taken);
+        taken.clear();
+        self.taken = taken;
         if let Some(journal) = &mut self.journal {
             journal.note_ballots(&self.policies, &due, now);
         }
         let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
+        self.decided.look_ahead(due.iter().map(|trace| &trace.summary.trace_id));
         for (trace, verdict) in due.into_iter().zip(verdicts) {
             self.released -= usize::from(trace.outcome.is_some());
             self.conclude(&trace, verdict, now);
