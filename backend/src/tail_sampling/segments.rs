@@ -134,8 +134,9 @@ pub(super) struct Log {
     table: Table,
     /// Emptied buffers of `segment_bytes`, for the segments to come.
     spare: Vec<Vec<u8>>,
-    /// The fewest spare ones in this while: so many were not needed.
-    spare_unused: usize,
+    /// The fewest spare ones in this while and in the one before: so many were not needed. A load
+    /// that swings, as one that judging slows down does, needs them every other while.
+    spare_unused: [usize; 2],
     /// Segments begun in this while and in the one before.
     begun: [usize; 2],
     /// Runs of the segment that was filled last: about so many the next will have.
@@ -164,7 +165,7 @@ impl Log {
             rewriting: None,
             table: Table::default(),
             spare: Vec::new(),
-            spare_unused: 0,
+            spare_unused: [0; 2],
             begun: [0; 2],
             typical_runs: 0,
             trims: 0,
@@ -218,7 +219,7 @@ impl Log {
             self.fill(current, lane);
         }
         let spare = self.spare.pop();
-        self.spare_unused = self.spare_unused.min(self.spare.len());
+        self.spare_unused[0] = self.spare_unused[0].min(self.spare.len());
         self.begun[0] += 1;
         if let Some(spare) = &spare {
             self.allocated -= spare.capacity();
@@ -402,18 +403,20 @@ impl Log {
         self.segments.shrink();
         self.trims += 1;
         if self.trims >= TRIMS {
-            self.drop_spare(self.spare.len() - self.spare_unused);
+            let [this, before] = self.spare_unused;
+            self.drop_spare(self.spare.len() - this.min(before));
+            self.spare_unused = [self.spare.len(), this - this.min(before)];
             self.trims = 0;
             self.begun = [0, self.begun[0]];
         }
     }
 
-    /// Gives back all spare buffers but so many.
+    /// Gives back all spare buffers but so many: first those that were not used for longest.
     pub(super) fn drop_spare(&mut self, kept: usize) {
-        for bytes in self.spare.drain(kept..) {
+        for bytes in self.spare.drain(..self.spare.len().saturating_sub(kept)) {
             self.allocated -= bytes.capacity();
         }
-        self.spare_unused = self.spare.len();
+        self.spare_unused = [self.spare.len(); 2];
     }
 
     /// Spans in the log.
