@@ -156,7 +156,8 @@ impl Shard {
         if let Some(cause) = outgrown(&self.settings, before, trace.summary) {
             self.deadlines.note_large(sequence, cause);
         }
-        if trace.outcome.is_none() && (trace.seen != seen || trace.summary.spans.is_power_of_two())
+        if trace.outcome.is_none()
+            && (trace.seen != seen || may_be_certain_by_size(before, trace.summary))
         {
             self.release_if_certain(sequence, arrival.now);
         }
@@ -245,6 +246,14 @@ fn certain(outcome: Outcome) -> Reason {
 fn show(trace: &mut Trace, read: &ReadSpan<'_>, arrival: Arrival<'_>, policies: &Policies) {
     trace.seen = trace.seen.union(arrival.resource_seen);
     policies.observe(trace, read, (arrival.entry, arrival.resource, arrival.scope_entry));
+}
+
+/// Whether it is worth asking if the outcome is certain, when nothing new was seen in a span. Size may
+/// make it so, which matters for large traces; those are asked about each time they double.
+#[inline]
+fn may_be_certain_by_size(before: Summary, after: Summary) -> bool {
+    let doubled = after.spans >= 16 && after.spans.is_power_of_two();
+    after.spans == 1 || doubled || after.rooted != before.rooted
 }
 
 /// Which limit of the size of one trace a span has just passed.
