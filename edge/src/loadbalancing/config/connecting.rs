@@ -68,8 +68,10 @@ impl Connecting {
         self.ctx.commons.get_or_make(key, || {
             let names = key.names.clone().map(|names| Arc::new(names) as Arc<dyn HostLookup>);
             let (config, commons) = (&key.exporter.client, &self.ctx.commons);
-            let client: Box<dyn Client> =
-                Box::new(GrpcClient::with_names(config, &key.address, commons, names)?);
+            let client = GrpcClient::with_names(config, &key.address, commons, names)?;
+            // While the ring is made: the first requests of many new backends come all at once.
+            client.prepare();
+            let client: Box<dyn Client> = Box::new(client);
             let (rotation, turned) = (key.rotation.clone(), Arc::clone(&self.turned));
             Ok(Peer::new(&key.address, client, key.timeout, rotation, turned))
         })

@@ -68,3 +68,15 @@ async fn traces_reach_their_backends_over_grpc_before_they_are_acknowledged() {
         receiver.shutdown(shared::clock::now() + Duration::from_secs(5)).await;
     }
 }
+
+#[tokio::test]
+async fn a_new_backend_is_connected_to_before_there_is_anything_for_it() {
+    let backend = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = backend.local_addr().unwrap();
+    let yaml = format!(
+        "protocol: {{otlp: {{tls: {{insecure: true}}}}}}\nresolver: {{static: {{hostnames: ['{endpoint}']}}}}"
+    );
+    let exporter = super::section(&yaml).build(&context()).unwrap();
+    drop(backend.accept().await.unwrap());
+    exporter.shutdown(shared::clock::now()).await;
+}

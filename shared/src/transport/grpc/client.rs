@@ -123,6 +123,12 @@ impl GrpcClient {
         &self.0.dialer.target
     }
 
+    /// Begins to connect, so that the first request need not wait for it. To be called within a
+    /// runtime.
+    pub fn prepare(&self) {
+        self.0.connections.iter().for_each(Connection::prepare);
+    }
+
     /// Connections that can take a request now.
     pub fn open_connections(&self) -> usize {
         self.0.connections.iter().filter(|connection| connection.is_open()).count()

@@ -178,6 +178,15 @@ impl Connection {
         InFlight(&self.in_flight)
     }
 
+    /// Begins to connect if nobody has tried yet. To be called within a runtime.
+    pub(super) fn prepare(self: &Arc<Self>) {
+        let mut state = self.state();
+        if matches!(*state, State::Idle) {
+            *state = State::Connecting { failures: 0 };
+            drop(tokio::spawn(Arc::clone(self).open()));
+        }
+    }
+
     /// Lets the next request try to connect at once, however short ago that failed.
     pub(super) fn retry_now(&self) {
         if let State::Failed { until, .. } = &mut *self.state() {
