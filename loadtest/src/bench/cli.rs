@@ -26,6 +26,7 @@ Placeholders in commands and in templates of configurations:
   {backend_0} …   one of them
   {destination}   where a backend exports to, as ip:port
   {compression}   of what it sends: none, gzip or zstd
+  {level}         how hard it compresses, 0 for the default
   {policies}      a backend's policies, as a list in JSON, which is YAML too
   {decision_wait} how long a backend keeps a trace, as 12s
   {seal}          compression of what a backend keeps: none or lz4

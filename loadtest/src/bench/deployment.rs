@@ -134,6 +134,7 @@ fn places(host: std::net::Ipv4Addr, setup: &Setup, decision_wait: Duration) -> P
     let (with, without) = ("", "#");
     Places::on(host)
         .with("compression", name_of(setup.outbound))
+        .with("level", &setup.level.to_string())
         .with("policies", &policies(setup.policies))
         .with("decision_wait", &format!("{}ms", decision_wait.as_millis()))
         .with("seal", if setup.sealed { "lz4" } else { name_of(Compression::None) })

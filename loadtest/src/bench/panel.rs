@@ -32,6 +32,8 @@ pub enum EdgePanel {
     GzipIn,
     /// 512 spans, gzip on both sides of the edge
     Gzip,
+    /// The same, ours at level 1, where the template has {level}
+    GzipFast,
     /// 512 spans, zstd towards the edge
     ZstdIn,
     /// 512 spans, zstd on both sides of the edge
@@ -61,6 +63,8 @@ pub(super) struct Setup {
     pub(super) sent: Sent,
     pub(super) inbound: Compression,
     pub(super) outbound: Compression,
+    /// Level of what is sent; 0 is the default.
+    pub(super) level: u8,
     /// One in so many of the spans in a round is enough, since each is so large.
     pub(super) divisor: u64,
     /// What backends judge by.
@@ -87,6 +91,7 @@ impl Setup {
             sent: Sent { spans_per_request: 512, services: 8, look, field_order },
             inbound: Compression::None,
             outbound: Compression::None,
+            level: 0,
             divisor: 1,
             policies: PolicySet::Three,
             span_metrics: false,
@@ -136,6 +141,7 @@ impl Setup {
             }
             EdgePanel::GzipIn => plain.compressed(Gzip, None),
             EdgePanel::Gzip => plain.compressed(Gzip, Gzip),
+            EdgePanel::GzipFast => Self { level: 1, ..plain.compressed(Gzip, Gzip) },
             EdgePanel::ZstdIn => plain.compressed(Zstd, None),
             EdgePanel::Zstd => plain.compressed(Zstd, Zstd),
         }
@@ -179,7 +185,8 @@ mod tests {
         assert_eq!(setups[1].name, "100");
         for (index, setup) in setups.iter().enumerate() {
             assert!(!setups[..index].iter().any(|other| other.sent == setup.sent
-                && (other.inbound, other.outbound) == (setup.inbound, setup.outbound)));
+                && (other.inbound, other.outbound, other.level)
+                    == (setup.inbound, setup.outbound, setup.level)));
         }
         assert_eq!(Setup::of_backends(&[BackendPanel::All]).len(), 4);
         assert_eq!(Setup::of_edges(&[EdgePanel::Fat, EdgePanel::Fat]).len(), 1);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::auth::AuthConfig;
+use super::compression::{Compression, CompressionParams};
 use super::decode::{NotSupported, Section};
 use super::endpoint::Target;
 use super::headers::Headers;
@@ -10,39 +11,6 @@ use super::problems::{Path, Problems};
 use super::tls::{ClientTlsConfig, ServerTlsConfig};
 use crate::auth::Side;
 use crate::{config_enum, config_struct};
-
-config_enum! {
-    /// How messages are compressed.
-    pub enum Compression {
-        /// Not at all.
-        None = "none" | "",
-        /// gzip.
-        Gzip = "gzip",
-        /// Zstandard.
-        Zstd = "zstd",
-        /// zlib, which HTTP calls deflate; not for gRPC.
-        Zlib = "zlib" | "deflate",
-        /// Snappy: one block over HTTP, framed over gRPC.
-        Snappy = "snappy",
-        /// Snappy, framed; not for gRPC, where snappy is.
-        SnappyFramed = "x-snappy-framed",
-        /// LZ4, framed; not for gRPC.
-        Lz4 = "lz4",
-    }
-}
-
-impl Compression {
-    /// What gRPC calls it, if it has it.
-    pub fn grpc_name(self) -> Option<&'static str> {
-        match self {
-            Compression::None => Some("identity"),
-            Compression::Gzip => Some("gzip"),
-            Compression::Zstd => Some("zstd"),
-            Compression::Snappy => Some("snappy"),
-            Compression::Zlib | Compression::SnappyFramed | Compression::Lz4 => None,
-        }
-    }
-}
 
 config_enum! {
     /// What a server listens on.
@@ -80,6 +48,8 @@ config_struct! {
         pub endpoint: String = String::new(),
         /// How messages are compressed.
         pub compression: Compression = Compression::None,
+        /// Ours over gRPC: how hard they are compressed.
+        pub compression_params: CompressionParams = CompressionParams::default(),
         /// TLS, on unless it is `insecure`.
         pub tls: ClientTlsConfig = ClientTlsConfig::default(),
         /// Pings over a quiet connection.
@@ -129,6 +99,7 @@ impl GrpcClientConfig {
         if self.compression.grpc_name().is_none() {
             problems.report(&at.key("compression"), "gRPC speaks gzip, zstd and snappy");
         }
+        self.compression_params.validate(&at.key("compression_params"), problems, self.compression);
         if !self.endpoint.is_empty()
             && let Err(error) = Target::parse(&self.endpoint)
         {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::auth::AuthConfig;
+use super::compression::{Compression, CompressionParams};
 use super::cors::CorsConfig;
 use super::decode::{NotSupported, Section};
-use super::grpc::{Compression, Transport, validate_listen};
+use super::grpc::{Transport, validate_listen};
 use super::headers::Headers;
 use super::problems::{Path, Problems};
 use super::proxy::Proxy;
@@ -107,6 +108,8 @@ config_struct! {
         pub tls: ClientTlsConfig = ClientTlsConfig::default(),
         /// How bodies are compressed.
         pub compression: Compression = Compression::None,
+        /// How hard they are compressed.
+        pub compression_params: CompressionParams = CompressionParams::default(),
         /// Sent with every request; `Host` replaces the URL's.
         pub headers: Headers = Headers::default(),
         /// Connections kept for later when idle.
@@ -127,40 +130,6 @@ config_struct! {
         pub middlewares: NotSupported = NotSupported,
         /// Requests go by this proxy.
         pub proxy_url: Secret = Secret::default(),
-        /// How hard bodies are compressed.
-        pub compression_params: CompressionParams = CompressionParams::default(),
-    }
-}
-
-config_struct! {
-    /// `compression_params`.
-    #[derive(PartialEq)]
-    pub struct CompressionParams {
-        /// Of gzip and zlib 1 to 9, of zstd 1 to 19; 0 and -1 are the usual.
-        pub level: i32 = 0,
-    }
-}
-
-impl CompressionParams {
-    /// The level, unless it is the usual one.
-    pub fn level(&self) -> Option<i32> {
-        Some(self.level).filter(|level| !matches!(level, 0 | -1))
-    }
-
-    fn validate(&self, compression: Compression, at: &Path<'_>, problems: &mut Problems) {
-        let (Some(level), at) = (self.level(), at.key("level")) else { return };
-        let range = match compression {
-            Compression::None => return problems.warn(&at, "has no effect without compression"),
-            Compression::Gzip | Compression::Zlib => 1..=9,
-            Compression::Zstd => 1..=19,
-            Compression::Snappy | Compression::SnappyFramed | Compression::Lz4 => {
-                return problems.report(&at, "this compression has no levels");
-            }
-        };
-        if !range.contains(&level) {
-            let message = format!("must be between {} and {}", range.start(), range.end());
-            problems.report(&at, message);
-        }
     }
 }
 
@@ -180,11 +149,11 @@ impl HttpClientConfig {
     pub fn validate(&self, at: &Path<'_>, problems: &mut Problems) {
         self.tls.validate(&at.key("tls"), problems);
         self.auth.validate(&at.key("auth"), problems, Side::Client);
+        self.compression_params.validate(&at.key("compression_params"), problems, self.compression);
         validate_url(&self.endpoint, &at.key("endpoint"), problems);
         if let Err(problem) = self.proxy() {
             problems.report(&at.key("proxy_url"), problem);
         }
-        self.compression_params.validate(self.compression, &at.key("compression_params"), problems);
     }
 }
 

@@ -23,6 +23,7 @@ pub mod units;
 mod values;
 
 mod auth;
+mod compression;
 mod cors;
 mod endpoint;
 mod grpc;
@@ -32,17 +33,18 @@ mod proxy;
 mod tls;
 
 pub use auth::AuthConfig;
+pub use compression::{Compression, CompressionParams};
 pub use cors::CorsConfig;
 pub use decode::{Decode, DecodeField, Fields, NotSupported, Section, expected, key_name};
 pub use document::Document;
 pub use endpoint::{Endpoint, Target};
 pub use grpc::{
-    Balancer, ClientKeepaliveConfig, Compression, GrpcClientConfig, GrpcServerConfig,
-    KeepaliveParameters, KeepalivePolicy, ServerKeepaliveConfig, Transport,
+    Balancer, ClientKeepaliveConfig, GrpcClientConfig, GrpcServerConfig, KeepaliveParameters,
+    KeepalivePolicy, ServerKeepaliveConfig, Transport,
 };
 pub use headers::Headers;
 pub(crate) use http::validate_url;
-pub use http::{CompressionParams, HttpClientConfig, HttpServerConfig};
+pub use http::{HttpClientConfig, HttpServerConfig};
 pub use node::{Data, Entry, Node, Place};
 pub use problems::{Path, Problem, Problems, Reference, nearest};
 pub use proxy::Proxy;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read, Write};
 use zstd::zstd_safe::DCtx;
 
 use super::status::Unread;
-use crate::config::Compression;
+use crate::config::{Compression, CompressionParams};
 
 /// Largest window that a zstd stream may ask for: 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -14,9 +14,20 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 /// What every framed snappy stream begins with.
 const SNAPPY_MAGIC: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
+/// Window of gzip, the largest there is: 32 KiB.
+const DEFLATE_WINDOW_LOG: u8 = 15;
+
+/// Room for what is around a stream of nothing.
+const SMALLEST_ROOM: usize = 64;
+
 thread_local! {
     /// A context is some 100 KiB, which would cost more to make than a small body to inflate.
     static ZSTD: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+
+    /// The same, for compressing.
+    static ZSTD_OUT: RefCell<zstd::bulk::Compressor<'static>> = RefCell::default();
+
+    static DEFLATE: RefCell<Option<Deflate>> = const { RefCell::new(None) };
 }
 
 /// How a message that was received is compressed.
@@ -166,57 +177,115 @@ impl Capped {
     }
 }
 
-/// Compresses `bytes`.
+/// Compresses `bytes` at the default level.
 ///
 /// # Errors
 /// Of the compressor, which has none to expect.
 pub fn compress(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    compress_at(compression, None, bytes)
+    Compressor::new(compression, &CompressionParams::default()).compress(bytes)
 }
 
-/// The same, as hard as `level` says, where there are levels.
-///
-/// # Errors
-/// Of the compressor, which has none to expect.
-pub fn compress_at(
+/// How messages and bodies are compressed, and how hard.
+#[derive(Debug, Clone, Copy)]
+pub struct Compressor {
     compression: Compression,
-    level: Option<i32>,
-    bytes: &[u8],
-) -> io::Result<Vec<u8>> {
-    let zlib_level = || match level.and_then(|level| u32::try_from(level).ok()) {
-        Some(level) => flate2::Compression::new(level.clamp(1, 9)),
-        None => flate2::Compression::default(),
-    };
-    let room = Vec::with_capacity(bytes.len() / 4);
-    match compression {
-        Compression::None => Ok(bytes.to_vec()),
-        Compression::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(room, zlib_level());
-            encoder.write_all(bytes)?;
-            encoder.finish()
-        }
-        Compression::Zlib => {
-            let mut encoder = flate2::write::ZlibEncoder::new(room, zlib_level());
-            encoder.write_all(bytes)?;
-            encoder.finish()
-        }
-        Compression::Zstd => {
-            zstd::bulk::compress(bytes, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))
-        }
-        Compression::Snappy => {
-            snap::raw::Encoder::new().compress_vec(bytes).map_err(io::Error::other)
-        }
-        Compression::SnappyFramed => {
-            let mut encoder = snap::write::FrameEncoder::new(room);
-            encoder.write_all(bytes)?;
-            encoder.into_inner().map_err(|error| io::Error::other(error.to_string()))
-        }
-        Compression::Lz4 => {
-            let mut encoder = lz4_flex::frame::FrameEncoder::new(room);
-            encoder.write_all(bytes)?;
-            encoder.finish().map_err(io::Error::other)
+    /// For those that have levels.
+    level: u8,
+}
+
+impl Compressor {
+    /// Leaves bytes as they are.
+    pub const NONE: Self = Self { compression: Compression::None, level: 0 };
+
+    /// Of a client's settings.
+    pub fn new(compression: Compression, params: &CompressionParams) -> Self {
+        Self { compression, level: params.level_of(compression) }
+    }
+
+    /// Whether it does anything.
+    pub fn compresses(self) -> bool {
+        self.compression != Compression::None
+    }
+
+    /// Compresses `bytes`.
+    ///
+    /// # Errors
+    /// Of the compressor, which has none to expect.
+    pub fn compress(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let room = || Vec::with_capacity(bytes.len() / 4);
+        match self.compression {
+            Compression::None => Ok(bytes.to_vec()),
+            Compression::Gzip => deflate(Wrapper::Gzip, self.level, bytes),
+            Compression::Zlib => deflate(Wrapper::Zlib, self.level, bytes),
+            Compression::Zstd => ZSTD_OUT.with_borrow_mut(|context| {
+                context.set_compression_level(self.level.into())?;
+                context.compress(bytes)
+            }),
+            Compression::Snappy => {
+                snap::raw::Encoder::new().compress_vec(bytes).map_err(io::Error::other)
+            }
+            Compression::SnappyFramed => {
+                let mut encoder = snap::write::FrameEncoder::new(room());
+                encoder.write_all(bytes)?;
+                encoder.into_inner().map_err(|error| io::Error::other(error.to_string()))
+            }
+            Compression::Lz4 => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(room());
+                encoder.write_all(bytes)?;
+                encoder.finish().map_err(io::Error::other)
+            }
         }
     }
+}
+
+/// What stands around a stream of deflate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrapper {
+    Gzip,
+    Zlib,
+}
+
+/// A compressor that is used again: its tables are some 300 KiB, which cost more to make and clear
+/// than a small body to compress.
+struct Deflate {
+    made_for: (Wrapper, u8),
+    state: flate2::Compress,
+}
+
+impl Deflate {
+    fn new(wrapper: Wrapper, level: u8) -> Self {
+        let flate_level = flate2::Compression::new(level.into());
+        let state = match wrapper {
+            Wrapper::Gzip => flate2::Compress::new_gzip(flate_level, DEFLATE_WINDOW_LOG),
+            Wrapper::Zlib => flate2::Compress::new(flate_level, true),
+        };
+        Self { made_for: (wrapper, level), state }
+    }
+}
+
+fn deflate(wrapper: Wrapper, level: u8, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    DEFLATE.with_borrow_mut(|kept| {
+        let Deflate { state, .. } = match kept {
+            Some(deflate) if deflate.made_for == (wrapper, level) => {
+                deflate.state.reset();
+                deflate
+            }
+            _ => kept.insert(Deflate::new(wrapper, level)),
+        };
+        let mut compressed = Vec::with_capacity(bytes.len() / 3 + SMALLEST_ROOM);
+        let mut rest = bytes;
+        loop {
+            let read_before = state.total_in();
+            let finish = flate2::FlushCompress::Finish;
+            let status = state.compress_vec(rest, &mut compressed, finish)?;
+            if status == flate2::Status::StreamEnd {
+                return Ok(compressed);
+            }
+            let read = usize::try_from(state.total_in() - read_before).map_err(io::Error::other)?;
+            rest = rest.get(read..).unwrap_or_default();
+            compressed.reserve(compressed.len() / 2);
+        }
+    })
 }
 
 /// Compresses `bytes` under every name that is read.
@@ -260,7 +329,8 @@ mod tests {
         let codings = [Compression::Gzip, Compression::Zlib, Compression::Zstd];
         for (compression, name) in codings.into_iter().zip(["gzip", "zlib", "zstd"]) {
             let [low, high] = [1, 9].map(|level| {
-                let compressed = compress_at(compression, Some(level), &text).unwrap();
+                let compressor = Compressor::new(compression, &CompressionParams { level });
+                let compressed = compressor.compress(&text).unwrap();
                 assert_eq!(inflate(name, &compressed, text.len()).unwrap(), text, "{name}");
                 compressed.len()
             });
@@ -304,5 +374,27 @@ mod tests {
         let block = compress_as("snappy", b"spans");
         let wrong = inflate("x-snappy-framed", &block, 100);
         assert!(matches!(wrong, Err(Unread::BadCompression(_))), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_compressor_used_again_makes_what_a_new_one_makes() {
+        let lines = (0..5_000).map(|n| format!("span {} of trace {}\n", n % 97, n * n / 7));
+        let bytes = lines.collect::<String>().into_bytes();
+        let level = |level| CompressionParams { level };
+        for (name, compression) in
+            [("gzip", Compression::Gzip), ("zlib", Compression::Zlib), ("zstd", Compression::Zstd)]
+        {
+            let compressor = Compressor::new(compression, &level(1));
+            let first = compressor.compress(&bytes).unwrap();
+            // Incompressible and empty ones, and another level, between.
+            for other in [&bytes[..0], &bytes[..1], &first] {
+                let hard = Compressor::new(compression, &level(9)).compress(other).unwrap();
+                assert_eq!(inflate(name, &hard, other.len()).unwrap(), other, "{name}");
+            }
+            assert_eq!(compressor.compress(&bytes).unwrap(), first, "{name}");
+            assert_eq!(inflate(name, &first, bytes.len()).unwrap(), bytes, "{name}");
+            let hard = Compressor::new(compression, &level(9)).compress(&bytes).unwrap();
+            assert_ne!(hard, first, "{name}: the level makes no difference");
+        }
     }
 }

@@ -103,7 +103,8 @@ mod tests {
 
     use super::super::message::{Message, tests::Frames};
     use super::*;
-    use crate::config::Compression;
+    use crate::config::{Compression, CompressionParams};
+    use crate::transport::compression::Compressor;
 
     fn data(bytes: &'static [u8]) -> Frame<Bytes> {
         Frame::data(Bytes::from_static(bytes))
@@ -196,7 +197,8 @@ mod tests {
     #[tokio::test]
     async fn a_compressed_message_is_read() {
         let message = Bytes::from_static(b"partial success");
-        let mut message = Message::new(Compression::Gzip, message, []).unwrap();
+        let gzip = Compressor::new(Compression::Gzip, &CompressionParams::default());
+        let mut message = Message::new(gzip, message, []).unwrap();
         let message = message.copy_to_bytes(message.remaining());
         let frames = vec![Frame::data(message), trailers(&[("grpc-status", "0")])];
         let mut response = response(frames);

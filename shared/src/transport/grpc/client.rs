@@ -22,6 +22,7 @@ use crate::config::{Compression, GrpcClientConfig, Target};
 use crate::consumer::{Reached, Rejected};
 use crate::queue::{Delivered, Sender};
 use crate::service::{BuildError, Commons};
+use crate::transport::compression::Compressor;
 use crate::transport::connect::HostLookup;
 use crate::transport::status;
 use crate::transport::tls::{Alpn, ClientTls};
@@ -40,7 +41,7 @@ struct Client {
     /// Of every request.
     headers: HeaderMap,
     auth: Option<Arc<dyn ClientAuth>>,
-    compression: Compression,
+    compressor: Compressor,
 }
 
 /// Why a message was not taken.
@@ -106,7 +107,12 @@ impl GrpcClient {
         let connections = (0..config.connections.max(1))
             .map(|_| Arc::new(Connection::new(Arc::clone(&dialer))))
             .collect();
-        let compression = config.compression;
+        let compression = match config.compression {
+            // What gRPC calls snappy is framed.
+            Compression::Snappy => Compression::SnappyFramed,
+            other => other,
+        };
+        let compressor = Compressor::new(compression, &config.compression_params);
         Ok(Self(Arc::new(Client {
             dialer,
             connections,
@@ -114,7 +120,7 @@ impl GrpcClient {
             targets,
             headers,
             auth,
-            compression,
+            compressor,
         })))
     }
 
@@ -142,7 +148,7 @@ impl GrpcClient {
     /// is empty.
     pub async fn probe(&self, timeout: Duration) -> Result<(), Rejected> {
         let empty = Batch::empty(Signal::Traces);
-        let message = Message::new(Compression::None, Bytes::new(), []);
+        let message = Message::new(Compressor::NONE, Bytes::new(), []);
         let message = message.expect("an empty message is not too large");
         let connection = self.0.least_loaded();
         connection.retry_now();
@@ -201,7 +207,7 @@ impl Client {
         batch: &Batch,
         rest: impl IntoIterator<Item = Bytes>,
     ) -> Result<Delivered, Failed> {
-        let message = Message::new(self.compression, batch.bytes().clone(), rest)
+        let message = Message::new(self.compressor, batch.bytes().clone(), rest)
             .map_err(|error| Failed::Unmade(format!("the batch could not be encoded: {error}")))?;
         let answer = self.call(self.least_loaded(), self.patience, batch, message).await?;
         Ok(crate::otlp::read_answer(&answer))

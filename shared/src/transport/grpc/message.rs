@@ -13,9 +13,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use crate::config::Compression;
 use crate::transport::budget::{MOST_RESERVED, Ticket};
-use crate::transport::compression::{self, Coding};
+use crate::transport::compression::{self, Coding, Compressor};
 use crate::transport::status::Unread;
 
 /// Compression flag and length.
@@ -42,29 +41,24 @@ impl Message {
     /// # Errors
     /// Of the compressor, and of 4 GiB or more, which gRPC has no number for.
     pub(super) fn new(
-        compression: Compression,
+        compressor: Compressor,
         first: Bytes,
         rest: impl IntoIterator<Item = Bytes>,
     ) -> io::Result<Self> {
         let (mut first, mut rest): (Bytes, VecDeque<Bytes>) = (first, rest.into_iter().collect());
-        if compression != Compression::None {
+        if compressor.compresses() {
             let joined = match rest.is_empty() {
                 true => first,
                 false => join(std::iter::once(first).chain(rest)),
             };
-            // What gRPC calls snappy is framed.
-            let made = match compression {
-                Compression::Snappy => Compression::SnappyFramed,
-                other => other,
-            };
-            first = compression::compress(made, &joined)?.into();
+            first = compressor.compress(&joined)?.into();
             rest = VecDeque::new();
         }
         let size = first.len() + rest.iter().map(Bytes::len).sum::<usize>();
         let length = u32::try_from(size)
             .map_err(|_| io::Error::other(format!("{size} bytes are too many for gRPC")))?;
         let [a, b, c, d] = length.to_be_bytes();
-        let prefix = [u8::from(compression != Compression::None), a, b, c, d];
+        let prefix = [u8::from(compressor.compresses()), a, b, c, d];
         let mut message = Self { prefix, prefix_gone: 0, first, rest, remaining: PREFIX + size };
         message.skip_empty();
         Ok(message)

@@ -4,6 +4,7 @@ use std::time::Duration;
 use http_body::Frame;
 
 use super::*;
+use crate::config::{Compression, CompressionParams};
 use crate::transport::budget::Budget;
 
 const LIMIT: usize = 100_000;
@@ -11,12 +12,13 @@ const LIMIT: usize = 100_000;
 fn message(parts: &[&'static [u8]]) -> Message {
     let mut parts = parts.iter().map(|part| Bytes::from_static(part));
     let first = parts.next().unwrap();
-    Message::new(Compression::None, first, parts).unwrap()
+    Message::new(Compressor::NONE, first, parts).unwrap()
 }
 
 /// What a sender puts on the wire.
 fn framed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
-    let mut message = Message::new(compression, Bytes::copy_from_slice(bytes), []).unwrap();
+    let compressor = Compressor::new(compression, &CompressionParams::default());
+    let mut message = Message::new(compressor, Bytes::copy_from_slice(bytes), []).unwrap();
     message.copy_to_bytes(message.remaining()).to_vec()
 }
 
@@ -90,7 +92,7 @@ async fn a_message_is_read_however_it_is_cut_into_frames() {
         (Compression::None, None),
         (Compression::Gzip, Some(Coding::Gzip)),
         (Compression::Zstd, Some(Coding::Zstd)),
-        (Compression::Snappy, Some(Coding::SnappyFramed)),
+        (Compression::SnappyFramed, Some(Coding::SnappyFramed)),
     ];
     for (compression, coding) in codings {
         let framed = framed(compression, &bytes);

@@ -10,12 +10,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use super::request::{RequestError, Requester};
 use crate::batch::Batch;
 use crate::clock;
-use crate::config::{Compression, HttpClientConfig};
+use crate::config::HttpClientConfig;
 use crate::consumer::Rejected;
 use crate::otlp::{Encoding, read_answer};
 use crate::queue::{Delivered, Sender};
 use crate::service::{BuildError, Commons};
-use crate::transport::compression::{compress_at, content_encoding};
+use crate::transport::compression::{Compressor, content_encoding};
 use crate::transport::status;
 
 /// Sends batches to one URL by OTLP/HTTP.
@@ -25,8 +25,7 @@ pub struct HttpClient {
     url: Uri,
     headers: HeaderMap,
     encoding: Encoding,
-    compression: Compression,
-    level: Option<i32>,
+    compressor: Compressor,
 }
 
 impl HttpClient {
@@ -44,9 +43,9 @@ impl HttpClient {
             BuildError::new(format!("{url:?} is not a URL such as https://host:4318: {error}"))
         })?;
         let requester = Requester::new(config, url.scheme_str(), commons)?;
-        let (compression, level) = (config.compression, config.compression_params.level());
+        let compressor = Compressor::new(config.compression, &config.compression_params);
         let headers = headers(config, encoding);
-        Ok(Self { requester, url, headers, encoding, compression, level })
+        Ok(Self { requester, url, headers, encoding, compressor })
     }
 
     async fn export(&self, batch: Batch) -> Result<Delivered, Rejected> {
@@ -87,9 +86,9 @@ impl HttpClient {
                 json.into()
             }
         };
-        match self.compression {
-            Compression::None => Ok(message),
-            compression => compress_at(compression, self.level, &message).map(Bytes::from),
+        match self.compressor.compresses() {
+            true => self.compressor.compress(&message).map(Bytes::from),
+            false => Ok(message),
         }
     }
 }
