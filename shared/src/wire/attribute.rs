@@ -1,6 +1,6 @@
 //! Attributes and their values, read in place.
 
-use super::field::{Fields, Value, read_varint};
+use super::field::{Fields, Value};
 
 /// A value of an attribute or a log body, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -142,14 +142,21 @@ impl<'a> Iterator for Unread<'a> {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.0.next_entry()?;
-        Some(match split_usual_entry(entry) {
-            Some(split) => split,
-            None => {
-                let (key, value) = split_any_entry(entry);
-                (key, value.unwrap_or_default())
-            }
-        })
+        self.0.next_entry().map(unread_entry)
+    }
+}
+
+/// Reads a `KeyValue` message into its key and its value's message, which is empty if there is
+/// none.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
+pub(super) fn unread_entry(entry: &[u8]) -> (&[u8], &[u8]) {
+    match split_usual_entry(entry) {
+        Some(split) => split,
+        None => {
+            let (key, value) = split_any_entry(entry);
+            (key, value.unwrap_or_default())
+        }
     }
 }
 
@@ -182,9 +189,14 @@ fn split_any_entry(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
 fn split_usual_entry(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let [0x0a, length @ ..0x80, rest @ ..] = entry else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*length))?;
-    let [0x12, rest @ ..] = rest else { return None };
-    let (length, value) = read_varint(rest)?;
-    (length == value.len() as u64).then_some((key, value))
+    let (length, value) = match rest {
+        [0x12, length @ ..0x80, value @ ..] => (usize::from(*length), value),
+        [0x12, low, high @ 1..0x80, value @ ..] => {
+            (usize::from(low & 0x7f) | usize::from(*high) << 7, value)
+        }
+        _ => return None,
+    };
+    (length == value.len()).then_some((key, value))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::attribute::{AnyValue, Attributes};
-use super::field::Fields;
+use super::field::{Fields, Value};
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,19 +133,51 @@ impl<'a> ScopeEntry<'a> {
         messages(self.content, 2)
     }
 
-    fn scope_text(self, number: u32) -> &'a [u8] {
+    fn scope_text(self, number: u8) -> &'a [u8] {
         self.scope_messages().flat_map(|scope| messages(scope, number)).last().unwrap_or_default()
     }
 }
 
-/// The contents of a message's length-delimited fields under one number.
-fn messages(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + Clone {
-    Fields::new(message)
-        .filter(move |field| field.number == number)
-        .filter_map(|field| field.value.bytes())
+/// The contents of a message's length-delimited fields under one number, which is below 16.
+#[inline]
+fn messages(message: &[u8], number: u8) -> Messages<'_> {
+    Messages { fields: Fields::new(message), number }
 }
 
-fn last_bytes(message: &[u8], number: u32) -> &[u8] {
+#[derive(Debug, Clone)]
+struct Messages<'a> {
+    fields: Fields<'a>,
+    number: u8,
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = &'a [u8];
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each record")]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        // Most are one behind the other.
+        match self.fields.next_tagged(self.number << 3 | 2) {
+            Some(content) => Some(content),
+            None => {
+                let (content, rest) = next_of_any_form(self.fields.clone(), self.number);
+                self.fields = rest;
+                content
+            }
+        }
+    }
+}
+
+#[inline(never)]
+fn next_of_any_form(mut fields: Fields<'_>, number: u8) -> (Option<&[u8]>, Fields<'_>) {
+    let content = fields.find_map(|field| match field.value {
+        Value::Bytes(content) if field.number == u32::from(number) => Some(content),
+        _ => None,
+    });
+    (content, fields)
+}
+
+fn last_bytes(message: &[u8], number: u8) -> &[u8] {
     messages(message, number).last().unwrap_or_default()
 }
 

@@ -107,11 +107,18 @@ impl<'a> Fields<'a> {
         Some(u64::from_le_bytes(*value))
     }
 
+    /// The value of the next field, if it is of 32 bits with this tag of two bytes.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each span")]
+    pub(super) fn next_fixed32(&mut self, tag: [u8; 2]) -> Option<u32> {
+        let (found, rest) = self.rest.split_first_chunk::<2>()?;
+        let (value, rest) = rest.split_first_chunk::<4>().filter(|_| *found == tag)?;
+        self.rest = rest;
+        Some(u32::from_le_bytes(*value))
+    }
+
     /// Passes over the fields that follow with this tag of one byte, as long as they are
     /// length-delimited and shorter than 16 KiB; tells how many they were.
-    ///
-    /// Most of a span's fields are attributes, one behind the other. Who does not look into them
-    /// is past each at a few loads and an addition.
     #[inline]
     pub(super) fn skip_run(&mut self, tag: u8) -> u32 {
         let (mut rest, mut count) = (self.rest, 0);
@@ -200,11 +207,13 @@ fn quick_field(input: &[u8]) -> Option<(Field<'_>, &[u8])> {
 #[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
 fn split_tagged(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     debug_assert!(tag < 0x80 && tag & 7 == 2, "a tag of one byte, and length-delimited");
-    match input {
-        [found, length @ ..0x80, rest @ ..] if *found == tag => {
-            rest.split_at_checked(usize::from(*length))
-        }
-        [found, low, high @ ..0x80, rest @ ..] if *found == tag => {
+    let [found, after @ ..] = input else { return None };
+    if *found != tag {
+        return None;
+    }
+    match after {
+        [length @ ..0x80, rest @ ..] => rest.split_at_checked(usize::from(*length)),
+        [low, high @ ..0x80, rest @ ..] => {
             rest.split_at_checked(usize::from(low & 0x7f) | usize::from(*high) << 7)
         }
         _ => None,

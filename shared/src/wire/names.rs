@@ -77,8 +77,8 @@ impl Names {
 /// Names of one namespace begin alike; they differ mostly in their length and their ends.
 #[inline]
 fn place(name: &[u8]) -> usize {
-    let at = |index: usize| name.get(index).map_or(0, |byte| usize::from(*byte));
-    let (middle, last) = (at(name.len() / 2), at(name.len().wrapping_sub(1)));
+    let [.., last] = name else { return 0 };
+    let (middle, last) = (usize::from(name[name.len() / 2]), usize::from(*last));
     (name.len() ^ (middle * 7) ^ (last * 31)) % PLACES
 }
 

@@ -1,8 +1,8 @@
 //! Spans, read in place.
 
-use super::attribute::{AnyValue, Attributes};
+use super::attribute::{AnyValue, Attributes, unread_entry};
 use super::check::Layout;
-use super::field::{Fields, Value};
+use super::field::{Field, Fields, Value};
 
 /// A span's status code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,34 +47,54 @@ pub struct Span<'a> {
 
 /// Field 9, length-delimited.
 const ATTRIBUTE_TAG: u8 = 9 << 3 | 2;
+/// Field 11, the same.
+const EVENT_TAG: u8 = 11 << 3 | 2;
+/// Field 13, the same.
+const LINK_TAG: u8 = 13 << 3 | 2;
 
 impl<'a> Span<'a> {
     /// Reads a `Span` message; of a field that occurs twice the last one counts.
     #[inline]
     pub fn read(raw: &'a [u8]) -> Self {
+        Self::read_entries(raw, |_| {})
+    }
+
+    /// The same, and tells `note` the name of each attribute and the `AnyValue` message of its
+    /// value, in their order: a second walk to them would take as long as the first.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each span, and so keeps all in registers")]
+    pub fn read_with(raw: &'a [u8], mut note: impl FnMut(&'a [u8], &'a [u8])) -> Self {
+        Self::read_entries(raw, |entry| {
+            let (name, value) = unread_entry(entry);
+            note(name, value);
+        })
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each span, and so keeps all in registers")]
+    fn read_entries(raw: &'a [u8], mut note: impl FnMut(&'a [u8])) -> Self {
         let mut span = Self { raw, ..Self::default() };
-        let (mut first, mut last) = (raw.len(), 0);
         let mut fields = Fields::new(raw);
         span.read_leading(&mut fields);
-        while let Some(field) = fields.next() {
-            match (field.number, field.value) {
-                (1, Value::Bytes(bytes)) => span.trace_id = bytes,
-                (2, Value::Bytes(bytes)) => span.span_id = bytes,
-                (3, Value::Bytes(bytes)) => span.trace_state = bytes,
-                (4, Value::Bytes(bytes)) => span.parent_span_id = bytes,
-                (5, Value::Bytes(bytes)) => span.name = bytes,
-                (6, Value::Varint(kind)) => span.kind = kind,
-                (7, Value::Fixed64(nanos)) => span.start_ns = nanos,
-                (8, Value::Fixed64(nanos)) => span.end_ns = nanos,
-                (9, Value::Bytes(_)) => {
-                    first = first.min(raw.len() - fields.remaining() - field.raw.len());
-                    fields.skip_run(ATTRIBUTE_TAG);
-                    last = raw.len() - fields.remaining();
+        // From the first attribute to the last; and where those begin that stand in a row.
+        let (mut first, mut last) = (raw.len(), 0);
+        let mut run = raw.len() - fields.remaining();
+        loop {
+            let entry = match fields.next_tagged(ATTRIBUTE_TAG) {
+                Some(entry) => entry,
+                None => {
+                    let end = raw.len() - fields.remaining();
+                    if end > run {
+                        (first, last) = (first.min(run), end);
+                    }
+                    let (attribute, rest) = span.read_others(fields);
+                    fields = rest;
+                    let Some(attribute) = attribute else { break };
+                    run = raw.len() - fields.remaining() - attribute.raw.len();
+                    attribute.value.bytes().unwrap_or_default()
                 }
-                (15, Value::Bytes(bytes)) => span.status = bytes,
-                (16, Value::Fixed32(flags)) => span.flags = flags,
-                _ => {}
-            }
+            };
+            note(entry);
         }
         span.attribute_bytes = raw.get(first..last).unwrap_or_default();
         span
@@ -105,6 +125,47 @@ impl<'a> Span<'a> {
         if let Some(nanos) = fields.next_fixed64(0x41) {
             self.end_ns = nanos;
         }
+    }
+
+    /// Reads other fields up to the next attribute: tells it, and what is behind it.
+    ///
+    /// Of what SDKs write behind the attributes all is passed over that needs no choice either.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each span, and so keeps all in registers")]
+    fn read_others(&mut self, mut fields: Fields<'a>) -> (Option<Field<'a>>, Fields<'a>) {
+        fields.skip_run(EVENT_TAG);
+        fields.skip_run(LINK_TAG);
+        if let Some(bytes) = fields.next_tagged(0x7a) {
+            self.status = bytes;
+        }
+        if let Some(flags) = fields.next_fixed32([0x85, 0x01]) {
+            self.flags = flags;
+        }
+        match fields.remaining() {
+            0 => (None, fields),
+            _ => self.read_in_any_order(fields),
+        }
+    }
+
+    #[inline(never)]
+    fn read_in_any_order(&mut self, mut fields: Fields<'a>) -> (Option<Field<'a>>, Fields<'a>) {
+        while let Some(field) = fields.next() {
+            match (field.number, field.value) {
+                (1, Value::Bytes(bytes)) => self.trace_id = bytes,
+                (2, Value::Bytes(bytes)) => self.span_id = bytes,
+                (3, Value::Bytes(bytes)) => self.trace_state = bytes,
+                (4, Value::Bytes(bytes)) => self.parent_span_id = bytes,
+                (5, Value::Bytes(bytes)) => self.name = bytes,
+                (6, Value::Varint(kind)) => self.kind = kind,
+                (7, Value::Fixed64(nanos)) => self.start_ns = nanos,
+                (8, Value::Fixed64(nanos)) => self.end_ns = nanos,
+                (9, Value::Bytes(_)) => return (Some(field), fields),
+                (15, Value::Bytes(bytes)) => self.status = bytes,
+                (16, Value::Fixed32(flags)) => self.flags = flags,
+                _ => {}
+            }
+        }
+        (None, fields)
     }
 
     /// The span's attributes.
@@ -203,6 +264,29 @@ mod tests {
         let found = [b"first".as_slice(), b"second", b"of an event"].map(|key| span.attribute(key));
         assert_eq!(found, [Some(AnyValue::Int(1)), Some(AnyValue::Int(2)), None]);
         assert_eq!(Span::read(b"").attributes().count(), 0);
+    }
+
+    #[test]
+    fn attributes_are_told_in_their_order_wherever_they_stand() {
+        let long = vec![b'x'; 20_000];
+        let mut writer = Writer::new();
+        writer.bytes(1, &[9; 16]);
+        writer.string_attribute(9, b"first", b"1");
+        writer.string_attribute(9, b"long", &long);
+        writer.int_attribute(9, b"third", 3);
+        writer.message(11, |event| event.int_attribute(3, b"of an event", 3));
+        writer.message(15, |status| status.varint(3, 2));
+        writer.fixed32(16, 0x101);
+        writer.message(9, |entry| entry.bytes(1, b"no value"));
+        writer.fixed64(8, 50);
+        writer.string_attribute(9, b"last", b"5");
+        let raw = writer.into_vec();
+        let mut told = Vec::new();
+        let span = Span::read_with(&raw, |name, value| told.push((name, AnyValue::read(value))));
+        let names: Vec<_> = told.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, [b"first".as_slice(), b"long", b"third", b"no value", b"last"]);
+        assert_eq!(told, span.attributes().collect::<Vec<_>>());
+        assert_eq!((span.status_code(), span.flags, span.end_ns), (StatusCode::Error, 0x101, 50));
     }
 
     #[test]

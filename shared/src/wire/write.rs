@@ -58,9 +58,15 @@ impl Writer {
     }
 
     /// A varint field: integers, booleans, enums.
+    #[inline]
     pub fn varint(&mut self, number: u32, value: u64) {
-        self.tag(number, 0);
-        put_varint(&mut self.buffer, value);
+        match (u8::try_from(number << 3), u8::try_from(value)) {
+            (Ok(tag @ ..0x80), Ok(value @ ..0x80)) => self.buffer.extend_from_slice(&[tag, value]),
+            _ => {
+                self.tag(number, 0);
+                put_varint(&mut self.buffer, value);
+            }
+        }
     }
 
     /// A `sint32` or `sint64` field (zigzag).
@@ -86,9 +92,17 @@ impl Writer {
     }
 
     /// A string, bytes or ready-made message field.
+    #[inline]
     pub fn bytes(&mut self, number: u32, content: &[u8]) {
-        self.tag(number, 2);
-        put_varint(&mut self.buffer, content.len() as u64);
+        match (u8::try_from(number << 3 | 2), u8::try_from(content.len())) {
+            (Ok(tag @ ..0x80), Ok(length @ ..0x80)) => {
+                self.buffer.extend_from_slice(&[tag, length]);
+            }
+            _ => {
+                self.tag(number, 2);
+                put_varint(&mut self.buffer, content.len() as u64);
+            }
+        }
         self.buffer.extend_from_slice(content);
     }
 
