@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{HashMap, HashTable};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::Batch;
 use crate::identity::hash_attributes;
@@ -23,8 +24,14 @@ use super::self_time::{SelfTime, self_times};
 use super::series::Resource;
 use super::settings::{Settings, Source};
 
+/// The attribute that every resource must have.
+const SERVICE: &[u8] = b"service.name";
+
 /// Number of tables that resources are spread over; a power of two.
 const STRIPES: usize = 64;
+
+/// Number of resources whose identity is remembered; a power of two.
+const REMEMBERED: usize = 1024;
 
 /// A share of the resources.
 #[derive(Default)]
@@ -34,9 +41,20 @@ pub(super) struct Stripe {
     pub(super) bytes: usize,
 }
 
+/// What resource a message means. A client sends the same message again and again, and to hash it as
+/// a whole takes a tenth of what its attributes take one by one.
+#[derive(Default, Clone, Copy)]
+struct Identified {
+    /// Hash of the message.
+    message: u128,
+    id: u128,
+}
+
 /// Counts spans by their dimensions.
 pub(crate) struct Aggregator {
     pub(super) settings: Settings,
+    /// The last one of those whose messages' hashes end alike.
+    identified: Vec<Mutex<Identified>>,
     pub(super) stripes: Vec<Mutex<Stripe>>,
     /// How many series each service has that has resources. Locked when a resource comes into
     /// being, and at flushes.
@@ -74,6 +92,7 @@ impl Aggregator {
         let overflow = Resource::new(&settings, 0, (b"", Arc::default()), attributes);
         Self {
             settings,
+            identified: (0..REMEMBERED).map(|_| Mutex::default()).collect(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             services: Mutex::default(),
             overflow: Mutex::new(overflow),
@@ -95,7 +114,7 @@ impl Aggregator {
         let mut counter = Counter::new(&self.settings, random, self.flush.load(Relaxed), now_ns);
         let mut self_times = self.self_times(batch).into_iter();
         for entry in export::resources(batch.bytes()) {
-            let Some((id, service)) = self.identify(entry) else {
+            let Some(id) = self.identify(entry) else {
                 let spans = entry.scopes().flat_map(ScopeEntry::records).count();
                 self_times.by_ref().take(spans).for_each(drop);
                 observed.no_service += spans as u64;
@@ -106,7 +125,7 @@ impl Aggregator {
             let mut stripe = lock(&self.stripes[stripe_of(id)]);
             let Stripe { resources, bytes } = &mut *stripe;
             let before = counter.tally().bytes;
-            match self.find_or_insert(resources, bytes, (id, service), entry) {
+            match self.find_or_insert(resources, bytes, id, entry) {
                 Ok(resource) => {
                     observed.counted += spans.count(&mut counter, resource, self);
                     *bytes += counter.tally().bytes - before;
@@ -132,30 +151,41 @@ impl Aggregator {
         self_times(scopes.flat_map(ScopeEntry::records))
     }
 
-    /// The hash and the service of an entry's resource; `None` without a service.
-    fn identify<'a>(&self, entry: ResourceEntry<'a>) -> Option<(u128, &'a [u8])> {
-        let attributes = entry.resource().attributes();
-        let service = attributes.clone().find(|(key, _)| *key == b"service.name")?.1;
-        let service = service.as_string().unwrap_or_default();
-        let identity = &self.settings.identity;
-        if identity.keys.is_empty() && identity.passing && !identity.service_only {
-            return Some((hash_attributes(attributes), service));
+    /// The hash of what identifies an entry's resource; `None` without a service.
+    fn identify(&self, entry: ResourceEntry<'_>) -> Option<u128> {
+        let mut messages = entry.resource().messages();
+        let message = xxh3_128(messages.next()?);
+        if messages.next().is_some() {
+            return self.identify_anew(entry);
         }
-        let id = hash_attributes(attributes.filter(|(name, _)| {
+        let identified = &self.identified[low_bits(message) % REMEMBERED];
+        let last = *lock(identified);
+        if last.message == message {
+            return Some(last.id);
+        }
+        let id = self.identify_anew(entry)?;
+        *lock(identified) = Identified { message, id };
+        Some(id)
+    }
+
+    fn identify_anew(&self, entry: ResourceEntry<'_>) -> Option<u128> {
+        let attributes = entry.resource().attributes();
+        attributes.clone().find(|(key, _)| *key == SERVICE)?;
+        let identity = &self.settings.identity;
+        Some(hash_attributes(attributes.filter(|(name, _)| {
             // The service is always part of the identity: it is the same for all series below.
-            *name == b"service.name"
+            *name == SERVICE
                 || !identity.service_only
                     && (identity.keys.is_empty() || identity.keys.iter().any(|key| **key == **name))
                     && (identity.passing || lasts(name))
-        }));
-        Some((id, service))
+        })))
     }
 
     fn find_or_insert<'t>(
         &self,
         resources: &'t mut HashTable<Resource>,
         bytes: &mut usize,
-        (id, service): (u128, &[u8]),
+        id: u128,
         entry: ResourceEntry<'_>,
     ) -> Result<&'t mut Resource, Limit> {
         let found = resources.entry(
@@ -171,7 +201,7 @@ impl Aggregator {
                     self.refused_resource.store(true, Relaxed);
                     return Err(Limit::Resources);
                 }
-                let resource = self.resource(id, service, entry);
+                let resource = self.resource(id, entry);
                 let own_bytes = resource.own_bytes();
                 if !take(&self.bytes, own_bytes, limits.bytes) {
                     self.resources.fetch_sub(1, Relaxed);
@@ -183,8 +213,10 @@ impl Aggregator {
         }
     }
 
-    fn resource(&self, id: u128, service: &[u8], entry: ResourceEntry<'_>) -> Resource {
+    fn resource(&self, id: u128, entry: ResourceEntry<'_>) -> Resource {
         let identity = &self.settings.identity;
+        let service = entry.resource().attribute(SERVICE).and_then(AnyValue::as_string);
+        let service = service.unwrap_or_default();
         let attributes = entry
             .resource()
             .attributes()
@@ -282,9 +314,13 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
 fn stripe_of(id: u128) -> usize {
-    id as usize % STRIPES
+    low_bits(id) % STRIPES
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+fn low_bits(hash: u128) -> usize {
+    hash as usize
 }
 
 /// Other bits than the stripe's, since those are all equal within a table.

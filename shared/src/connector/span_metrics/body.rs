@@ -76,6 +76,19 @@ impl Body {
     /// Adds to a count, which stops at the greatest number there is.
     #[inline]
     pub(crate) fn add(&mut self, slot: usize, more: u64) {
+        // Most stay narrow, or do not become wider.
+        if let Width::Two = self.width()
+            && let Some(count) = self.0[HEAD..].as_chunks_mut().0.get_mut(slot)
+            && let Ok(sum) = u16::try_from(more.saturating_add(u16::from_le_bytes(*count).into()))
+        {
+            *count = sum.to_le_bytes();
+            return;
+        }
+        self.add_widely(slot, more);
+    }
+
+    #[inline(never)]
+    fn add_widely(&mut self, slot: usize, more: u64) {
         let count = self.get(slot).saturating_add(more);
         let width = Width::of(count);
         if width > self.width() {

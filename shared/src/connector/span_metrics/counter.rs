@@ -165,7 +165,7 @@ impl<'a, 's> Counter<'a, 's> {
         self_time: Option<SelfTime>,
         room: &impl Room,
     ) {
-        let span = Span::read(raw);
+        let span = self.reader.read_span(raw);
         let weight = self.weights.weigh(span.trace_state, &mut self.sink.random);
         let name = match self.sink.settings.defaults.semantic_name {
             true => semconv::span_name(&span),
@@ -183,7 +183,7 @@ impl<'a, 's> Counter<'a, 's> {
         let settings = self.sink.settings;
         let noted = self.sink.pending.len();
         let beginning = self.sink.begin_keys(&subject);
-        let said = self.reader.read_span(&span);
+        let said = self.reader.of_span();
         for (index, family) in settings.families.iter().enumerate() {
             let nanos = match family.source {
                 Source::Spans => duration_ns,

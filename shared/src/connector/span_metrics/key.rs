@@ -114,7 +114,7 @@ pub(crate) fn write_dimensions(family: &Family, said: &Said<'_, '_>, key: &mut W
     }
     for (number, named) in (FIRST_DIMENSION..).zip(&family.dimensions) {
         match (said.value(named.slot), &named.default) {
-            (Some(value), _) if is_plain_text(value) => key.bytes(number, value),
+            (Some(value), _) if is_plain(value) => key.bytes(number, value),
             (Some(value), _) => {
                 key.message(number, |message| write_value(message, AnyValue::read(value)));
             }
@@ -124,12 +124,16 @@ pub(crate) fn write_dimensions(family: &Family, said: &Said<'_, '_>, key: &mut W
     }
 }
 
-/// Whether an `AnyValue` message is a short text and nothing else, written in the one way that
-/// [`write_value`] writes it.
+/// Whether an `AnyValue` message is a short text or a small integer and nothing else, and written in
+/// the one way that [`write_value`] writes it.
 #[inline]
-fn is_plain_text(value: &[u8]) -> bool {
-    matches!(value, [0x0a, length @ ..0x80, text @ ..]
-        if usize::from(*length) == text.len() && text.is_ascii())
+fn is_plain(value: &[u8]) -> bool {
+    match value {
+        [0x0a, length @ ..0x80, text @ ..] => usize::from(*length) == text.len() && text.is_ascii(),
+        [0x18, ..0x80] => true,
+        [0x18, low, 1..0x80] => *low >= 0x80,
+        _ => false,
+    }
 }
 
 /// Writes the attributes that `key` stands for as `KeyValue` fields under `number`, in the
@@ -223,5 +227,23 @@ pub(crate) fn valid_utf8(text: &[u8]) -> Cow<'_, [u8]> {
     match String::from_utf8_lossy(text) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
         Cow::Owned(replaced) => Cow::Owned(replaced.into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_is_what_is_written_as_it_stands() {
+        let texts =
+            [&b"\x0a\x00"[..], b"\x0a\x01x", b"\x0a\x02x", b"\x0a\x81\x00x", b"\x0a\x01\xff"];
+        let integers =
+            [&b"\x18\x00"[..], b"\x18\x7f", b"\x18\xc8\x01", b"\x18\x80\x00", b"\x18\x80"];
+        for value in texts.into_iter().chain(integers) {
+            let mut written = Writer::new();
+            write_value(&mut written, AnyValue::read(value));
+            assert_eq!(is_plain(value), written.as_slice() == value, "{value:?}");
+        }
     }
 }

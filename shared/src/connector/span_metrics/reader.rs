@@ -74,13 +74,23 @@ impl<'a, 's> Reader<'a, 's> {
         self.resource.read(self.settings, attributes, &mut self.verdicts);
     }
 
-    /// The dimensions of a span of that resource.
+    /// Reads a span of that resource, and its dimensions in the same pass.
     #[inline]
-    pub(crate) fn read_span(&mut self, span: &Span<'a>) -> Said<'_, 'a> {
-        if !self.reads_nothing() {
-            self.span.read(self.settings, span.attributes().unread(), &mut self.verdicts);
-            merge(&mut self.matched, [&self.span, &self.resource]);
+    pub(crate) fn read_span(&mut self, raw: &'a [u8]) -> Span<'a> {
+        if self.reads_nothing() {
+            return Span::read(raw);
         }
+        let Self { settings, span: layer, verdicts, .. } = self;
+        layer.begin();
+        let span = Span::read_with(raw, |name, value| layer.note(settings, verdicts, name, value));
+        layer.end();
+        merge(&mut self.matched, [&self.span, &self.resource]);
+        span
+    }
+
+    /// The dimensions of that span.
+    #[inline]
+    pub(crate) fn of_span(&self) -> Said<'_, 'a> {
         let Self { span, resource, matched, .. } = self;
         Said { span, event: None, resource, matched }
     }
@@ -103,39 +113,70 @@ impl<'a, 's> Reader<'a, 's> {
 
 impl<'a> Layer<'a> {
     /// Reads the attributes; of those with one name the first counts.
-    #[inline]
     fn read(
         &mut self,
         settings: &Settings,
         attributes: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         verdicts: &mut HashMap<&'a [u8], u64>,
     ) {
-        self.values.fill(None);
-        if settings.globs.is_empty() {
-            for (name, value) in attributes {
-                self.note(settings, name, value);
-            }
-            return;
-        }
-        self.matched.clear();
+        self.begin();
         for (name, value) in attributes {
-            self.note(settings, name, value);
-            let globs = *verdicts.entry(name).or_insert_with(|| judge(settings, name));
-            if globs != 0 {
-                self.matched.push(Matched { name, value, globs });
-            }
+            self.note(settings, verdicts, name, value);
         }
-        self.matched.sort_by_key(|matched| matched.name);
-        self.matched.dedup_by_key(|matched| matched.name);
+        self.end();
     }
 
     #[inline]
-    fn note(&mut self, settings: &Settings, name: &[u8], value: &'a [u8]) {
+    fn begin(&mut self) {
+        self.values.fill(None);
+        self.matched.clear();
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "runs for each attribute of each span")]
+    fn note(
+        &mut self,
+        settings: &Settings,
+        verdicts: &mut HashMap<&'a [u8], u64>,
+        name: &'a [u8],
+        value: &'a [u8],
+    ) {
         if let Some(slot) = settings.names.find(name) {
             let noted = &mut self.values[slot];
             *noted = noted.or(Some(value));
         }
+        if !settings.globs.is_empty() {
+            self.note_matching(settings, verdicts, name, value);
+        }
     }
+
+    #[inline(never)]
+    fn note_matching(
+        &mut self,
+        settings: &Settings,
+        verdicts: &mut HashMap<&'a [u8], u64>,
+        name: &'a [u8],
+        value: &'a [u8],
+    ) {
+        let globs = *verdicts.entry(name).or_insert_with(|| judge(settings, name));
+        if globs != 0 {
+            self.matched.push(Matched { name, value, globs });
+        }
+    }
+
+    #[inline]
+    fn end(&mut self) {
+        if !self.matched.is_empty() {
+            sort(&mut self.matched);
+        }
+    }
+}
+
+/// Sorts them by name; of those with one name the first stays, as the order is stable.
+#[inline(never)]
+fn sort(matched: &mut Vec<Matched<'_>>) {
+    matched.sort_by_key(|matched| matched.name);
+    matched.dedup_by_key(|matched| matched.name);
 }
 
 /// Of the attributes with one name, those of the first layer that has them.
@@ -146,9 +187,7 @@ fn merge<'a, const N: usize>(matched: &mut Vec<Matched<'a>>, layers: [&Layer<'a>
         return;
     }
     matched.extend(layers.iter().flat_map(|layer| &layer.matched));
-    // Stable, so that the first layer's comes first.
-    matched.sort_by_key(|matched| matched.name);
-    matched.dedup_by_key(|matched| matched.name);
+    sort(matched);
 }
 
 /// The bits of the patterns that match `name`.

@@ -194,6 +194,21 @@ fn the_emitted_resource_has_all_attributes_and_its_order_does_not_matter() {
 }
 
 #[test]
+fn a_resource_is_known_again_whatever_came_between() {
+    let config = SpanMetricsConfig { resource_metrics_cache_size: 2_000, ..bare(&[]) };
+    let aggregator = aggregator(&config);
+    for _ in 0..2 {
+        for number in 0..1_500 {
+            let service = service(&format!("s{number}"), vec![span("x", 1)]);
+            aggregator.observe(&batch(vec![service]), BEGIN);
+        }
+    }
+    assert_eq!((aggregator.resources(), aggregator.series()), (1_500, 1_500));
+    let points = collect(&aggregator, BEGIN + SECOND);
+    assert!(points.values().all(|point| point.count == 2), "{points:?}");
+}
+
+#[test]
 fn key_attributes_alone_tell_resources_apart() {
     let mut config = bare(&[]);
     config.resource_metrics_key_attributes = vec!["k8s.deployment.name".to_owned()];
