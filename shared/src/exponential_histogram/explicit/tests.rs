@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::wire::Writer;
 
@@ -109,6 +111,40 @@ fn no_value_is_lost() {
         for spread in SPREADS {
             let counts = point.spread(&[-10.0, -0.1, 0.0, 0.1, 1.3, 10.0], spread).unwrap();
             assert_eq!(counts.iter().sum::<u64>(), point.count(), "{spread:?} of {point:?}");
+        }
+    }
+}
+
+fn any_side() -> impl Strategy<Value = (i64, Vec<u64>)> {
+    let offset = any::<i32>().prop_map(i64::from);
+    let offset = prop_oneof![-40_i64..40, offset];
+    (offset, prop::collection::vec(0..1_u64 << 40, 0..12))
+}
+
+fn any_point() -> impl Strategy<Value = Point> {
+    let scale = prop_oneof![-12_i64..22, any::<i32>().prop_map(i64::from)];
+    let zeros = (prop_oneof![Just(0.0), 0.0..10.0, Just(f64::MAX)], 0..1_u64 << 40);
+    (scale, zeros, any_side(), any_side()).prop_map(|(scale, zeros, positive, negative)| Point {
+        scale,
+        zeros,
+        positive,
+        negative,
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_any_point_is_lost(
+        point in any_point(),
+        mut bounds in prop::collection::vec(-1e9..1e9, 1..9),
+        chance: u64,
+    ) {
+        bounds.sort_by(f64::total_cmp);
+        let raw = point.write();
+        let read = ExponentialHistogramDataPoint::read(&raw);
+        for spread in SPREADS {
+            let counts = explicit_counts(&read, &bounds, spread, || chance).unwrap();
+            prop_assert_eq!(counts.iter().sum::<u64>(), point.count());
         }
     }
 }
