@@ -124,18 +124,18 @@ impl Keys {
     /// Reads a span.
     #[inline]
     pub(in crate::tail_sampling) fn read<'a>(&self, raw: &'a [u8]) -> ReadSpan<'a> {
-        let (span, mut found) = (Span::read(raw), Found::default());
+        let mut found = Found::default();
         if self.0.is_empty() {
-            return ReadSpan { span, found };
+            return ReadSpan { span: Span::read(raw), found };
         }
-        for (key, value) in span.attributes().unread() {
+        let span = Span::read_with(raw, |key, value| {
             if let Some(number) = self.0.find(key)
                 && let Some(first) = found.values.get_mut(number)
             {
                 *first = first.or(Some(value));
                 found.keys.0 |= 1 << number;
             }
-        }
+        });
         ReadSpan { span, found }
     }
 }
