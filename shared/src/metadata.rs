@@ -91,8 +91,8 @@ impl Wanted {
         self.headers.clear();
     }
 
-    /// What is kept of a request from this sender at `peer`; `host` and `:authority` are where it was sent
-    /// to, in every version of HTTP.
+    /// What is kept of a request from this sender at `peer`; `host` and `:authority` are where it
+    /// was sent to, in every version of HTTP.
     pub fn of(
         &self,
         uri: &Uri,

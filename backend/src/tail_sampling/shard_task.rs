@@ -1,9 +1,9 @@
 //! The task that owns a shard: its inbox, its clock, and the way out.
 //!
-//! With each slice of spans that is taken in goes a slice of judging, small ones also of large requests
-//! and giant traces, so that neither holds the other up; and while a request is on its way out both go on, so that a slow next
-//! component delays no decision. What such a component does not take fills the way out, then the
-//! inboxes, and so pushes back.
+//! With each slice of spans that is taken in goes a slice of judging, small ones also of large
+//! requests and giant traces, so that neither holds the other up; and while a request is on its way
+//! out both go on, so that a slow next component delays no decision. What such a component does not
+//! take fills the way out, then the inboxes, and so pushes back.
 
 use std::collections::VecDeque;
 use std::future::ready;

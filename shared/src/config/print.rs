@@ -9,8 +9,8 @@ const REDACTED: &str = "[REDACTED]";
 
 /// `node` with the values of keys that hold secrets replaced.
 ///
-/// Secrets are passwords, tokens, keys given inline, URLs of proxies and all header values, by the name of their
-/// key: also in sections that no component of this tier reads.
+/// Secrets are passwords, tokens, keys given inline, URLs of proxies and all header values, by the
+/// name of their key: also in sections that no component of this tier reads.
 pub fn redacted(node: &Node) -> Node {
     let mut node = node.clone();
     redact(&mut node);
