@@ -153,6 +153,7 @@ impl ShardTask {
                     let Some(message) = message else { break };
                     work.arriving = Some(Arriving::new(message));
                     self.take_in(&mut work);
+                    self.catch_up(&mut work);
                 }
                 () = ready(()), if work.is_judging => self.judge(&mut work),
                 () = ready(()), if has_upkeep => {
@@ -215,6 +216,18 @@ impl ShardTask {
         self.shard.upkeep((UPKEEP_FACTOR * bytes).min(4 * UPKEEP_SLICE));
         if work.is_judging {
             self.judge(work);
+        }
+    }
+
+    /// Takes one batch more in if batches have piled up. With one for each that arrives they would
+    /// stay piled up, and each would have left the cache by its turn.
+    fn catch_up(&mut self, work: &mut Work) {
+        if work.arriving.is_none()
+            && self.may_admit(work)
+            && let Ok(message) = self.inbox.try_recv()
+        {
+            work.arriving = Some(Arriving::new(message));
+            self.take_in(work);
         }
     }
 
