@@ -39,6 +39,11 @@ impl Buffer {
         self.log.append_leaving(scope, span)
     }
 
+    /// Asks memory for chains that leave or are let go next, by their ends.
+    pub(super) fn look_ahead(&self, lasts: impl Iterator<Item = RunId>) {
+        self.log.look_ahead(lasts);
+    }
+
     /// Lets go of one run.
     pub(super) fn release(&mut self, id: RunId) {
         let scope = self.log.run(id).scope;

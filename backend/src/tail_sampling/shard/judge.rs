@@ -17,6 +17,8 @@ use super::{Fate, Shard};
 const PLACES_PER_TRACE: usize = 4;
 /// Traces judged at once to get below the byte limit, before it is looked at again.
 const BYTES_SLICE: usize = 64;
+/// Traces that are made room for when one is due: those of a slice.
+const ROOM: usize = 256;
 /// Spans that are as much work as one trace more.
 const SPANS_AS_A_TRACE: u32 = 16;
 /// Runs of one trace that leave or are let go at once: a fraction of a millisecond.
@@ -77,6 +79,9 @@ impl Shard {
                 work += trace.summary.spans as usize;
                 show_again(&mut trace, &self.buffer, &self.policies);
             }
+            if due.len() == due.capacity() {
+                due.reserve(ROOM);
+            }
             due.push(trace);
         }
         self.traces.forget_all(&taken);
@@ -87,6 +92,7 @@ impl Shard {
         }
         let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
         self.decided.look_ahead(due.iter().map(|trace| &trace.summary.trace_id));
+        self.buffer.look_ahead(due.iter().filter_map(|trace| trace.last_run));
         for (trace, verdict) in due.into_iter().zip(verdicts) {
             self.released -= usize::from(trace.outcome.is_some());
             self.conclude(&trace, verdict, now);
