@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::wire::Writer;
+use crate::wire::{Attributes, Writer};
 
 fn attributes() -> Vec<KeyValue> {
     let text = any_value::Value::StringValue("v".to_owned());
