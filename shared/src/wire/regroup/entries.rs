@@ -5,7 +5,8 @@ use std::hash::Hash;
 use hashbrown::HashMap;
 
 use super::super::export::{ResourceEntry, resources};
-use super::{ENTRY_TAG, Part, length_delimited_len, put_length_delimited};
+use super::Part;
+use super::groups::{ENTRY_TAG, length_delimited_len, put_length_delimited};
 
 /// Cuts `request` by a key of each resource entry, in order of first appearance.
 ///

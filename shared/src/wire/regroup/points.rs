@@ -9,10 +9,8 @@
 
 use super::super::field::{Field, Value};
 use super::super::metric::{DataKind, Metric};
-use super::{
-    Cut, Grouping, NESTED_TAG, Noted, Output, Part, Plan, length_delimited_len, pieces_in,
-    put_length_delimited,
-};
+use super::groups::{NESTED_TAG, Output, length_delimited_len, put_length_delimited};
+use super::{Cut, Grouping, Noted, Part, Plan, pieces_in};
 
 /// Cuts a metrics request by a group number of each data point; groups without a point are left
 /// out. [`Part::records`] is a part's number of points.

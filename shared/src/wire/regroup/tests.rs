@@ -1,5 +1,6 @@
+use super::groups::is_nested;
 use super::*;
-use crate::wire::Writer;
+use crate::wire::{Fields, Writer, resources};
 
 /// Two entries, two scopes in the first; records are one byte long: their key.
 fn request() -> Vec<u8> {
