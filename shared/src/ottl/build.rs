@@ -1,23 +1,21 @@
 //! Gives names their meaning: from what was written to what is evaluated.
 //!
-//! Expressions that depend on nothing but literals are computed here, once. One that fails stays as
-//! it is, so that it fails on every record, as it does in the Collector.
-//!
-//! Source: contrib `pkg/ottl/{boolean_value,expression,functions}.go`: an `and` with a literal
-//! `false` is false whatever stands beside it, and so is an `or` with a literal `true`.
+//! In reading order: here are tests, values and paths; `call` finds functions and checks what they
+//! are given; `fold` computes what is constant.
 
-use super::ast::{self, Body, Boolean, ValueKind};
+mod call;
+mod fold;
+
+use super::ast::{self, Boolean, ValueKind};
 use super::edit;
 use super::error::ParseError;
-use super::functions::{
-    self, Action, Argument, Call, Depends, Function, Kind, Lambda, LambdaBody, Parameter,
-};
-use super::node::{Env, MapEntry, Node, Test};
+use super::functions::{self, Call};
+use super::node::{MapEntry, Node, Test};
 use super::path::{self, Field, Prefixes, SpanField};
-use super::scope::View;
 use super::value::{Text, Value};
 use super::{Context, Uses};
 use crate::config::nearest;
+use fold::{fold, fold_test, join};
 
 /// Builds conditions and statements of one context.
 pub(super) struct Builder {
@@ -212,226 +210,6 @@ impl Builder {
             keys if keys.is_empty() => node,
             keys => fold(Node::Index(Box::new(node), keys)),
         })
-    }
-
-    /// A call of `function` with its arguments.
-    fn assigned(
-        &mut self,
-        function: &'static Function,
-        call: &ast::Call,
-    ) -> Result<Call, ParseError> {
-        let mut arguments = Vec::with_capacity(function.parameters.len());
-        let mut places = Vec::with_capacity(function.parameters.len());
-        for (parameter, given) in functions::assign(function, call)? {
-            let (argument, place) = match given {
-                Some(value) => (self.argument(parameter.kind, value)?, value.place),
-                None => (Argument::Absent, call.place),
-            };
-            arguments.push(argument);
-            places.push(place);
-        }
-        match function.depends {
-            Depends::Arguments => {}
-            Depends::Clock => self.uses.clock = true,
-            Depends::Span => self.uses.span = true,
-            Depends::Metric => self.uses.metric = true,
-        }
-        let prepared = (function.prepare)(&arguments).map_err(|(index, message)| {
-            error(places.get(index).copied().unwrap_or(call.place), message)
-        })?;
-        Ok(Call { function, arguments, prepared })
-    }
-
-    fn function(
-        &self,
-        call: &ast::Call,
-        known: impl Iterator<Item = &'static Function> + Clone,
-    ) -> Result<&'static Function, ParseError> {
-        let here = known.clone().filter(|function| function.is_in(self.context));
-        if let Some(function) = here.clone().find(|function| *function.name == *call.name) {
-            return Ok(function);
-        }
-        let what = match call.name.starts_with(|first: char| first.is_ascii_lowercase()) {
-            true => "editor",
-            false => "function",
-        };
-        let mut elsewhere = known;
-        let message = match elsewhere.find(|function| *function.name == *call.name) {
-            Some(Function { action: Action::Edit(_), .. }) => {
-                format!("\"{}\" cannot be used in {} statements", call.name, self.context)
-            }
-            Some(_) => format!("\"{}\" cannot be used in {} conditions", call.name, self.context),
-            None => {
-                let hint = did_you_mean(&call.name, here.map(|function| function.name));
-                format!("unknown {what} \"{}\"{hint}", call.name)
-            }
-        };
-        Err(error(call.place, message))
-    }
-
-    fn argument(&mut self, kind: Kind, value: &ast::Value) -> Result<Argument, ParseError> {
-        match (kind, &value.kind) {
-            (Kind::Many(kind), ValueKind::List(items)) => {
-                let mut nodes = Vec::with_capacity(items.len());
-                for item in items {
-                    nodes.push(self.checked(*kind, item)?);
-                }
-                Ok(Argument::Many(nodes))
-            }
-            (Kind::Many(_), _) => Err(error(value.place, "must be a list, as in [a, b]")),
-            (Kind::Lambda(arity), ValueKind::Lambda(lambda)) => {
-                self.lambda(lambda, arity, value.place).map(Argument::Lambda)
-            }
-            (Kind::Lambda(arity), _) => {
-                let shape = ["() => …", "(a) => …", "(a, b) => …", "(a, b, c) => …"];
-                let shape = shape.get(arity).copied().unwrap_or_default();
-                Err(error(value.place, format!("must be a lambda, as in {shape}")))
-            }
-            (Kind::Target, ValueKind::Path(path)) => self.target(path),
-            (Kind::Target, _) => Err(error(value.place, "must be a path that can be set")),
-            (Kind::Function, ValueKind::Function(name) | ValueKind::Enum(name)) => {
-                self.named_function(name, value.place)
-            }
-            (Kind::Function, _) => {
-                Err(error(value.place, "must be a function's name, as in SHA256"))
-            }
-            _ => Ok(Argument::Value(self.checked(kind, value)?, value.is_literal())),
-        }
-    }
-
-    /// What an editor changes.
-    fn target(&mut self, path: &ast::Path) -> Result<Argument, ParseError> {
-        match self.path(path)? {
-            Node::Field(field, keys) => match field.unsettable() {
-                None => Ok(Argument::Value(Node::Field(field, keys), false)),
-                Some(problem) => Err(error(path.place, format!("{path} {problem}"))),
-            },
-            _ => Err(error(path.place, "a parameter cannot be set")),
-        }
-    }
-
-    /// A function that is to be called with a string, as a lambda that does so.
-    fn named_function(&mut self, name: &str, place: ast::Place) -> Result<Argument, ParseError> {
-        let call = ast::Call { place, name: name.into(), arguments: Vec::new(), keys: Vec::new() };
-        let function = self.function(&call, functions::all())?;
-        let takes_text = |parameter: &Parameter| {
-            matches!(parameter.kind, Kind::Any | Kind::Text | Kind::TextLike | Kind::BytesLike)
-        };
-        let [first, others @ ..] = function.parameters else {
-            return Err(error(place, format!("\"{name}\" takes no argument")));
-        };
-        if !takes_text(first) || others.iter().any(|parameter| !parameter.optional) {
-            let message = format!("\"{name}\" does not take a string alone");
-            return Err(error(place, message));
-        }
-        let argument = Argument::Value(Node::Local { out: 0, index: 0 }, false);
-        let absent = others.iter().map(|_| Argument::Absent);
-        let arguments = std::iter::once(argument).chain(absent).collect::<Vec<_>>();
-        let prepared =
-            (function.prepare)(&arguments).map_err(|(_, message)| error(place, message))?;
-        let node = Node::Call(Box::new(Call { function, arguments, prepared }));
-        Ok(Argument::Lambda(Lambda { body: LambdaBody::Node(node) }))
-    }
-
-    /// An argument that is a literal has to be of the right type; others show when they are there.
-    fn checked(&mut self, kind: Kind, value: &ast::Value) -> Result<Node, ParseError> {
-        let node = self.value(value)?;
-        match &node {
-            Node::Constant(constant) if value.is_literal() => {
-                kind.check(constant).map_err(|problem| error(value.place, problem.to_string()))?;
-            }
-            _ if kind.is_literal() => {
-                return Err(error(value.place, format!("must be {}", kind.describe())));
-            }
-            _ => {}
-        }
-        Ok(node)
-    }
-
-    fn lambda(
-        &mut self,
-        lambda: &ast::Lambda,
-        arity: usize,
-        place: ast::Place,
-    ) -> Result<Lambda, ParseError> {
-        let given = lambda.parameters.len();
-        if given != arity {
-            let message = format!("the lambda must have {arity} parameters, not {given}");
-            return Err(error(place, message));
-        }
-        self.locals.push(lambda.parameters.clone());
-        let body = match &lambda.body {
-            Body::Value(value) => self.value(value).map(LambdaBody::Node),
-            Body::Boolean(boolean) => self.boolean(boolean).map(|(test, _)| LambdaBody::Test(test)),
-        };
-        self.locals.pop();
-        Ok(Lambda { body: body? })
-    }
-}
-
-/// Joins the parts of an `and` or `or`. `decisive` is the value that decides it alone.
-fn join(parts: Vec<(Test, bool)>, decisive: bool, joined: fn(Vec<Test>) -> Test) -> (Test, bool) {
-    let decides = |test: &Test| matches!(test, Test::Constant(value) if *value == decisive);
-    if parts.iter().any(|(test, literal)| *literal && decides(test)) {
-        return (Test::Constant(decisive), true);
-    }
-    let all_literal = parts.iter().all(|(_, literal)| *literal);
-    let mut kept = Vec::new();
-    for (test, _) in parts {
-        if decides(&test) {
-            // Found to be decisive: nothing behind it is reached, but what is before it may fail.
-            kept.push(test);
-            break;
-        }
-        if !matches!(test, Test::Constant(_)) {
-            kept.push(test);
-        }
-    }
-    match kept.len() {
-        0 => (Test::Constant(!decisive), all_literal),
-        1 => (kept.remove(0), false),
-        _ => (joined(kept), false),
-    }
-}
-
-fn fold_test(test: Test) -> Test {
-    let constant = match &test {
-        Test::Compare(left, _, right) => left.is_constant() && right.is_constant(),
-        Test::Call(node) => node.is_constant(),
-        _ => false,
-    };
-    if !constant {
-        return test;
-    }
-    match test.evaluate(&Env { view: &View::EMPTY, locals: None }) {
-        Ok(value) => Test::Constant(value),
-        Err(_) => test,
-    }
-}
-
-/// Computes a node of which all parts are constant.
-fn fold(node: Node) -> Node {
-    let constant = match &node {
-        Node::Constant(_) | Node::Field(..) | Node::Local { .. } => false,
-        Node::Call(call) => {
-            call.function.depends == Depends::Arguments
-                && call.arguments.iter().all(Argument::is_constant)
-        }
-        Node::Index(inner, keys) => inner.is_constant() && keys.iter().all(Node::is_constant),
-        Node::Negate(inner) => inner.is_constant(),
-        Node::Math(first, rest) => {
-            first.is_constant() && rest.iter().all(|(_, operand)| operand.is_constant())
-        }
-        Node::List(items) => items.iter().all(Node::is_constant),
-        Node::Map(entries) => entries.iter().all(|(_, value)| value.is_constant()),
-    };
-    if !constant {
-        return node;
-    }
-    let value = node.evaluate(&Env { view: &View::EMPTY, locals: None }).map(Value::into_owned);
-    match value {
-        Ok(value) => Node::Constant(value),
-        Err(_) => node,
     }
 }
 
