@@ -20,9 +20,9 @@ use super::Exporter;
 use super::core::{Admission, Core};
 use super::health::RotationConfig;
 use super::lane::Limits;
-use super::lane_task::{LaneSettings, Room, Way};
 use super::peer::Rotation;
 use super::routing_key::RoutingKey;
+use super::way::{LaneSettings, Room, Way};
 use connecting::Connecting;
 
 config_struct! {

@@ -18,10 +18,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::lane::Waiting;
-use super::lane_task::{LONGEST_PAUSE, Place, Way};
+use super::lane_task::LONGEST_PAUSE;
 use super::metrics::RoutingMetrics;
 use super::routing_key::{RoutingKey, Split};
 use super::ticket::{Answer, Caller, PART_UPKEEP, Part, STOPPING, Ticket, as_gauge};
+use super::way::{Place, Way};
 
 /// When a sender should come again while there is no room or no backend.
 pub(super) const COME_AGAIN: Duration = Duration::from_secs(1);

@@ -1,37 +1,31 @@
 //! The task that owns a lane: takes parts in, sends requests, and settles the parts of each.
 //!
-//! Lanes are shared by the exporters of the process that have the same backend, settings and
-//! signal, so that the parts of all of them travel together. A [`Way`] is one exporter's use of a
-//! lane.
-//!
 //! A panic costs no backend its lane: one while a request is under way is a failed attempt, and
 //! after one in the task itself what waited is tried again by a lane that starts anew.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use shared::clock;
 use shared::consumer::{Reached, Rejected, RejectedKind};
-use shared::membership::Member;
-use shared::queue::{Delivered, Sizer};
-use shared::telemetry::expiring::Gauge;
+use shared::queue::Delivered;
 use shared::telemetry::thin::Thin;
 use shared::transport::status;
-use shared::{Batch, clock};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tracing::error;
 
 use super::core::Core;
 use super::lane::{Lane, Limits, Waiting};
 use super::metrics::LaneMetrics;
 use super::peer::Peer;
-use super::ticket::{Part, as_gauge, size_of_part};
+use super::ticket::{Part, as_gauge};
+use super::way::{HeldFor, LaneSettings, Room};
 
 /// The longest pause that a backend may ask for.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -46,24 +40,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Parts taken in at a time before requests are sent.
 const INTAKE: usize = 256;
 
-/// How a lane is set up.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct LaneSettings {
-    pub(super) limits: Limits,
-    /// What the limits' sizes count.
-    pub(super) sizer: Sizer,
-    /// The most that is held for one backend.
-    pub(super) room: Room,
-}
-
-/// A bound on what is held for one backend.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Room {
-    pub(super) size: usize,
-    pub(super) sizer: Sizer,
-}
-
-enum Message {
+/// What a lane is told.
+pub(super) enum Message {
     Part(Part),
     /// What waits for this exporter is to be routed anew.
     HandBack(Arc<Core>),
@@ -73,167 +51,8 @@ enum Message {
     Panic,
 }
 
-/// A lane, as those see it who send by it.
-pub(super) struct LaneHandle {
-    peer: Arc<Peer>,
-    inbox: mpsc::UnboundedSender<Message>,
-    settings: LaneSettings,
-    held: Arc<HeldFor>,
-}
-
-impl LaneHandle {
-    /// Starts the task of a lane. To be called within a runtime.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "bounded by the exporters' queues: every part holds room there"
-    )]
-    pub(super) fn start(peer: Arc<Peer>, settings: LaneSettings, metrics: LaneMetrics) -> Self {
-        let (inbox, messages) = mpsc::unbounded_channel();
-        let held = Arc::new(HeldFor {
-            units: AtomicUsize::new(0),
-            bytes: metrics.held_bytes.clone(),
-            freed: Notify::new(),
-        });
-        let task = Task {
-            peer: Arc::clone(&peer),
-            lane: Lane::new(settings.limits, 0),
-            limits: settings.limits,
-            sending: FuturesUnordered::new(),
-            held: Arc::clone(&held),
-            room: settings.room,
-            groups: 0,
-            swept: clock::now(),
-            panicked: Thin::new(),
-            metrics,
-        };
-        drop(tokio::spawn(task.run(messages)));
-        Self { peer, inbox, settings, held }
-    }
-
-    /// Has the task panic.
-    #[cfg(test)]
-    pub(super) fn panic(&self) {
-        drop(self.inbox.send(Message::Panic));
-    }
-
-    #[cfg(test)]
-    pub(super) fn peer(&self) -> &Arc<Peer> {
-        &self.peer
-    }
-
-    #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
-        self.held.units.load(Ordering::Acquire)
-    }
-}
-
-/// What is held for one backend.
-struct HeldFor {
-    /// In the unit of its room.
-    units: AtomicUsize,
-    bytes: Gauge,
-    /// Told when it gets less.
-    freed: Notify,
-}
-
-/// What a part takes of the room for one backend: from when it is taken until it has its outcome,
-/// also while it is under way or waits to be tried again.
-pub(super) struct Place {
-    way: Arc<Way>,
-    units: usize,
-    bytes: usize,
-    /// What was held when it was taken.
-    before: usize,
-}
-
-impl Place {
-    fn new(way: &Arc<Way>, batch: &Batch) -> Self {
-        let held = &way.lane.held;
-        let units = size_of_part(way.lane.settings.room.sizer, batch);
-        let bytes = size_of_part(Sizer::Bytes, batch);
-        let before = held.units.fetch_add(units, Ordering::AcqRel);
-        held.bytes.increment(as_gauge(bytes));
-        Self { way: Arc::clone(way), units, bytes, before }
-    }
-
-    /// The way to the backend.
-    pub(super) fn way(&self) -> &Arc<Way> {
-        &self.way
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let held = &self.way.lane.held;
-        held.units.fetch_sub(self.units, Ordering::AcqRel);
-        held.bytes.decrement(as_gauge(self.bytes));
-        held.freed.notify_waiters();
-    }
-}
-
-/// One exporter's way to one backend.
-pub(super) struct Way {
-    lane: Arc<LaneHandle>,
-    core: Weak<Core>,
-}
-
-impl Way {
-    pub(super) fn new(lane: Arc<LaneHandle>, core: Weak<Core>) -> Self {
-        Self { lane, core }
-    }
-
-    /// Takes room for what a request has for this backend, if there is enough. What is larger than
-    /// all the room is taken when nothing else is there.
-    pub(super) fn reserve(self: &Arc<Self>, batch: &Batch) -> Option<Place> {
-        let place = Place::new(self, batch);
-        let fits = place.before.saturating_add(place.units) <= self.lane.settings.room.size;
-        (place.before == 0 || fits).then_some(place)
-    }
-
-    /// Takes room for what was admitted before, whatever there is.
-    pub(super) fn place(self: &Arc<Self>, batch: &Batch) -> Place {
-        Place::new(self, batch)
-    }
-
-    /// Waits until there may be more room, for a moment at most.
-    pub(super) async fn freed(&self) {
-        let freed = self.lane.held.freed.notified();
-        drop(tokio::time::timeout(Duration::from_millis(100), freed).await);
-    }
-
-    /// Sends a part to its place.
-    pub(super) fn push(&self, mut part: Part, place: Arc<Place>) {
-        part.enter(self.lane.settings.sizer, place);
-        // The task lives as long as this handle, unless the process ends; then the part counts
-        // as cut off when it is dropped here.
-        drop(self.lane.inbox.send(Message::Part(part)));
-    }
-
-    /// Lets what waits go at once: the process ends.
-    pub(super) fn flush(&self) {
-        drop(self.lane.inbox.send(Message::Flush));
-    }
-
-    #[cfg(test)]
-    pub(super) fn lane(&self) -> &Arc<LaneHandle> {
-        &self.lane
-    }
-}
-
-impl Member for Way {
-    fn in_rotation(&self) -> bool {
-        self.lane.peer.is_in_rotation()
-    }
-
-    fn passed_over(&self) {
-        if let Some(core) = self.core.upgrade() {
-            drop(self.lane.inbox.send(Message::HandBack(core)));
-        }
-    }
-}
-
 /// The owner of a lane.
-struct Task {
+pub(super) struct Task {
     peer: Arc<Peer>,
     lane: Lane<Part>,
     limits: Limits,
@@ -261,7 +80,29 @@ enum After {
 }
 
 impl Task {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
+    /// Owns a lane to `peer`, for which so much is held.
+    pub(super) fn new(
+        peer: Arc<Peer>,
+        settings: LaneSettings,
+        held: Arc<HeldFor>,
+        metrics: LaneMetrics,
+    ) -> Self {
+        Self {
+            peer,
+            lane: Lane::new(settings.limits, 0),
+            limits: settings.limits,
+            sending: FuturesUnordered::new(),
+            held,
+            room: settings.room,
+            groups: 0,
+            swept: clock::now(),
+            panicked: Thin::new(),
+            metrics,
+        }
+    }
+
+    /// Serves until nobody sends here any more, whatever panics.
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
         while let Err(panic) = AssertUnwindSafe(self.serve(&mut inbox)).catch_unwind().await {
             self.start_anew(&text(&*panic));
             tokio::time::sleep(TURN).await;
@@ -357,7 +198,7 @@ impl Task {
     }
 
     fn next(&mut self, now: Instant) -> Option<Vec<Part>> {
-        let pressed = self.held.units.load(Ordering::Acquire) >= self.room.size / 2;
+        let pressed = self.held.units() >= self.room.size / 2;
         loop {
             let parts = self.lane.next(now, pressed)?;
             let (given_up, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(Part::given_up);

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! In reading order: [`ticket`] is a request's place and its parts; `core` admits, cuts and tries
-//! again; [`lane`] is what waits for one backend (pure) and `lane_task` the task that owns it;
-//! [`peer`] is one backend and [`health`] whether it is in rotation (pure).
+//! again; [`way`] is its way to one backend; [`lane`] is what waits there (pure) and `lane_task`
+//! the task that owns it; [`peer`] is one backend and [`health`] whether it is in rotation (pure).
 //!
 //! By default a request is acknowledged when the last of its parts was delivered. Each part is
 //! retried by itself, so a slow or dead backend costs only its own keys.
@@ -26,6 +26,7 @@ mod routing_key;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod way;
 
 pub(crate) use config::LoadBalancingConfig;
 pub(crate) use metrics::DESCRIPTORS;

@@ -21,10 +21,10 @@ use shared::service::{ComponentId, Context, ExporterConfig, Losses};
 use shared::wire::{Signal, Span, Writer, export};
 use tokio::sync::{Notify, mpsc};
 
-use super::lane_task::{LaneHandle, Way};
 use super::metrics::LaneMetrics;
 use super::peer::{Client, Peer};
 use super::routing_key::RoutingKey;
+use super::way::{LaneHandle, Way};
 use super::*;
 
 /// Tells what a test sends it.

@@ -17,7 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::core::{COME_AGAIN, Core};
 use super::lane::Waiting;
-use super::lane_task::{Place, Way};
+use super::way::{Place, Way};
 
 /// What a caller is told when the exporter ends.
 pub(super) const STOPPING: &str = "the exporter is stopping";

@@ -11,9 +11,9 @@ use shared::transport::grpc::client::GrpcClient;
 use shared::wire::Signal;
 
 use crate::loadbalancing::health::RotationConfig;
-use crate::loadbalancing::lane_task::{LaneHandle, LaneSettings};
 use crate::loadbalancing::metrics::LaneMetrics;
 use crate::loadbalancing::peer::{Client, Peer, Rotation};
+use crate::loadbalancing::way::{LaneHandle, LaneSettings};
 
 /// How a backend is spoken to and judged: two exporters that agree in it share the backend.
 #[derive(Debug, Clone, PartialEq)]
