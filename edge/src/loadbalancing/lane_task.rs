@@ -304,7 +304,7 @@ async fn send(peer: Arc<Peer>, parts: Vec<Part>) -> After {
 fn settle(parts: Vec<Part>, delivered: &Delivered) {
     let mut rejected = delivered.rejected_items;
     if rejected > 0 || !delivered.message.is_empty() {
-        parts[0].core().log_partial(delivered);
+        parts[0].core().outcomes.log_partial(delivered);
     }
     for part in parts {
         let here = rejected.min(part.batch().items());

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! In reading order: [`ticket`] is a request's place and its parts; `core` admits, cuts and tries
-//! again; [`way`] is its way to one backend; [`lane`] is what waits there (pure) and `lane_task`
-//! the task that owns it; [`peer`] is one backend and [`health`] whether it is in rotation (pure).
+//! again; [`outcomes`] counts what comes of it; [`way`] is its way to one backend; [`lane`] is what
+//! waits there (pure) and `lane_task` the task that owns it; [`peer`] is one backend and [`health`]
+//! whether it is in rotation (pure).
 //!
 //! By default a request is acknowledged when the last of its parts was delivered. Each part is
 //! retried by itself, so a slow or dead backend costs only its own keys.
@@ -21,6 +22,7 @@ mod health;
 mod lane;
 mod lane_task;
 mod metrics;
+mod outcomes;
 mod peer;
 mod routing_key;
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Drop for Caller {
 impl Ticket {
     /// The place of a request for which there was `room`.
     pub(super) fn new(core: &Arc<Core>, batch: &Batch, room: OwnedSemaphorePermit) -> Arc<Self> {
-        core.counts.flight.in_flight.increment(1.0);
+        core.outcomes.counts.flight.in_flight.increment(1.0);
         core.queue.size.increment(as_gauge(room.num_permits()));
         let state = State {
             waiter: None,
@@ -130,7 +130,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.core.counts.flight.in_flight.decrement(1.0);
+        self.core.outcomes.counts.flight.in_flight.decrement(1.0);
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.core.queue.size.decrement(as_gauge(state.room.num_permits()));
         if let Some(waiter) = state.waiter.take() {
@@ -241,13 +241,13 @@ impl Part {
     /// It was delivered, but for this many items.
     pub(super) fn delivered(mut self, rejected_items: usize) {
         self.close();
-        self.core().count_delivered(self.batch.items(), rejected_items);
+        self.core().outcomes.deliver(self.batch.items(), rejected_items);
     }
 
     /// It is given up. The batch of `rejected` does not matter.
     pub(super) fn failed(mut self, mut rejected: Rejected, why: &'static str) {
         self.close();
-        self.core().count_failed(self.batch.items(), &rejected, why);
+        self.core().outcomes.fail(self.batch.items(), &rejected, why);
         rejected.batch = self.batch.clone();
         rejected.reason = format!("{why}: {}", rejected.reason).into();
         self.ticket.rejected(rejected);
@@ -270,7 +270,7 @@ impl Drop for Part {
     fn drop(&mut self) {
         if self.open {
             self.close();
-            self.core().count_cut_off(self.batch.items());
+            self.core().outcomes.cut_off(self.batch.items());
             // Without a stop it is a panic that dropped it.
             let why = if self.core().is_stopping() { STOPPING } else { "internal error" };
             let rejected = Rejected::refused(self.batch.clone(), why);
