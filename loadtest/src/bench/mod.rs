@@ -29,6 +29,7 @@ mod panel;
 mod payload;
 pub mod plot;
 pub mod results;
+mod round;
 mod sinks;
 pub(crate) mod spread;
 mod summary;
