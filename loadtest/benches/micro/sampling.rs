@@ -13,7 +13,7 @@ use super::{IS_TRIAL, bench_memcpy, by_span, generator, requests};
 /// What nothing is kept by.
 const NONE: &str = "{name: none, type: span_count, span_count: {min_spans: 1000000}}";
 
-/// As in `loadtest/src/measure/backend-ten.yaml`.
+/// As in `loadtest/bench/policies-ten.json`.
 const TEN: &str = "{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}, \
     {name: slow, type: latency, latency: {threshold_ms: 1000}}, \
     {name: one-in-hundred, type: probabilistic, probabilistic: {sampling_percentage: 1}}, \

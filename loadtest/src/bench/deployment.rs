@@ -143,11 +143,7 @@ fn places(host: std::net::Ipv4Addr, setup: &Setup, decision_wait: Duration) -> P
 
 /// The policies on one line.
 fn policies(set: PolicySet) -> String {
-    let text = match set {
-        PolicySet::Three => include_str!("../../bench/policies-three.json"),
-        PolicySet::Ten => include_str!("../../bench/policies-ten.json"),
-    };
-    let list: serde_json::Value = serde_json::from_str(text).expect("the file is JSON");
+    let list: serde_json::Value = serde_json::from_str(set.json()).expect("the file is JSON");
     list.to_string()
 }
 

@@ -1,7 +1,7 @@
 //! One backend that takes in, keeps, judges and exports a part.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,12 +46,12 @@ impl PolicySet {
         }
     }
 
-    fn config(self) -> PathBuf {
-        let file = match self {
-            PolicySet::Three => "backend.yaml",
-            PolicySet::Ten => "backend-ten.yaml",
-        };
-        workspace().join("loadtest/src/measure").join(file)
+    /// The policies as a configuration has them: JSON, which is YAML too.
+    pub(crate) fn json(self) -> &'static str {
+        match self {
+            PolicySet::Three => include_str!("../../bench/policies-three.json"),
+            PolicySet::Ten => include_str!("../../bench/policies-ten.json"),
+        }
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -99,8 +99,9 @@ pub(super) async fn start(
         .env("TAILRACE_DESTINATION", sink.address().to_string())
         .env("TAILRACE_DECISION_WAIT", format!("{}s", decision_wait.as_secs()))
         .env("TAILRACE_BUFFER_COMPRESSION", if arguments.sealed { "lz4" } else { "none" })
+        .env("TAILRACE_POLICIES", arguments.policies.json())
         .on_core(CORE);
-    launch.config = Some(arguments.policies.config());
+    launch.config = Some(workspace().join("loadtest/src/measure/backend.yaml"));
     let backend = launch.start(&binaries, logs).await?;
     Ok(Bench { backend, sink, policies: arguments.policies })
 }

@@ -22,6 +22,7 @@ async fn validate(tier: Tier, configs: &[&Path]) -> (Option<i32>, String) {
         .env("TAILRACE_ADMIN_HOST", "127.0.0.1")
         .env("TAILRACE_DESTINATION", "127.0.0.1:4317")
         .env("TAILRACE_DECISION_WAIT", "1s")
+        .env("TAILRACE_POLICIES", include_str!("../../bench/policies-ten.json"))
         .env("TAILRACE_BUFFER_COMPRESSION", "lz4")
         .env("TAILRACE_MAX_BUFFER_BYTES", "1000000")
         .env("TAILRACE_FLUSH_INTERVAL", "2s")
@@ -83,7 +84,6 @@ async fn every_configuration_of_ours_is_valid() {
         (Tier::Edge, at("deploy/config/edge-span-metrics.yaml")),
         (Tier::Backend, at("deploy/config/backend-span-metrics.yaml")),
         (Tier::Backend, at("loadtest/src/measure/backend.yaml")),
-        (Tier::Backend, at("loadtest/src/measure/backend-ten.yaml")),
         (Tier::Backend, at("loadtest/src/measure/plain.yaml")),
         (Tier::Backend, at("loadtest/src/measure/span-metrics.yaml")),
         (Tier::Backend, at("loadtest/src/soak/backend.yaml")),

@@ -83,13 +83,14 @@ impl Bed {
             }
             Dimension::Policies => {
                 let wait = format!("{}s", DECISION_WAIT.as_secs());
-                let launch = backend("measure/backend.yaml", &wait).set(steps::policies(count));
+                let launch = backend("measure/backend.yaml", &wait)
+                    .env("TAILRACE_POLICIES", steps::policies(count));
                 Self::backend(binaries, launch, Feed::Fresh).await
             }
             Dimension::LiveTraces => {
                 let launch = backend("measure/backend.yaml", NEVER)
                     .set("processors::tail_sampling::num_traces=20000000")
-                    .set(steps::policies(3));
+                    .env("TAILRACE_POLICIES", steps::policies(3));
                 Self::backend(binaries, launch, Feed::Live(count)).await
             }
         }

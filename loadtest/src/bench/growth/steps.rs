@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Policies that no generated span meets, of the types that look at spans' contents; each looks
 /// for something of its own.
 pub(super) fn policies(count: u64) -> String {
-    let mut list = String::from("processors::tail_sampling::policies=[");
+    let mut list = String::from("[");
     for number in 0..count {
         let separator = if number > 0 { ", " } else { "" };
         write!(list, "{separator}{{name: policy-{number}, {}}}", policy(number))
