@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, BufRead, Read};
 
+use memchr::memmem;
 use zstd::zstd_safe::DCtx;
 
 use crate::transport::status::Unread;
@@ -10,12 +11,23 @@ use crate::transport::status::Unread;
 /// Largest window that a zstd stream may ask for: 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// What every member of a gzip stream begins with: the magic number, and deflate, which is the only
+/// method there is.
+const GZIP_MAGIC: &[u8] = b"\x1f\x8b\x08";
+
+/// One byte of deflate never becomes more than so many.
+const DEFLATE_MOST: usize = 1032;
+
 /// What every framed snappy stream begins with.
 const SNAPPY_MAGIC: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
 thread_local! {
     /// A context is some 100 KiB, which would cost more to make than a small body to inflate.
     static ZSTD: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+
+    /// Its tables are built anew for each block in any case; this saves the allocation.
+    static GZIP: RefCell<libdeflater::Decompressor> =
+        RefCell::new(libdeflater::Decompressor::new());
 }
 
 /// How a message that was received is compressed.
@@ -60,6 +72,11 @@ impl Coding {
 /// [`Unread::TooLarge`] at the limit, whatever may follow; [`Unread::BadCompression`].
 #[allow(clippy::disallowed_types, reason = "the one place that inflates, under a cap")]
 pub fn inflate(coding: Coding, compressed: &[u8], limit: usize) -> Result<Vec<u8>, Unread> {
+    if coding == Coding::Gzip
+        && let Some(inflated) = inflate_member(compressed, limit)
+    {
+        return Ok(inflated);
+    }
     let mut inflated = Capped::new(compressed.len(), limit);
     match coding {
         Coding::Gzip => inflated.read(flate2::read::MultiGzDecoder::new(compressed))?,
@@ -112,6 +129,25 @@ pub fn inflating(
         }
         Coding::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(compressed)),
     })
+}
+
+/// Inflates a gzip stream of one member that becomes no larger than `limit`, in half the time that
+/// reading a stream takes. `None` for any other, and for what is corrupt: the reader of streams says
+/// what is wrong.
+fn inflate_member(compressed: &[u8], limit: usize) -> Option<Vec<u8>> {
+    // A member ends with its length, modulo 2^32. Nothing is allocated for one that cannot be.
+    let length = usize::try_from(u32::from_le_bytes(*compressed.last_chunk()?)).ok()?;
+    if length > limit.min(compressed.len().saturating_mul(DEFLATE_MOST)) {
+        return None;
+    }
+    // The library stops after a member and does not say where, so it must be the only one. A stream
+    // that has the magic number by chance is read the other way.
+    if memmem::find(compressed.get(1..)?, GZIP_MAGIC).is_some() {
+        return None;
+    }
+    let mut bytes = vec![0; length];
+    let inflated = GZIP.with_borrow_mut(|gzip| gzip.gzip_decompress(compressed, &mut bytes));
+    inflated.is_ok_and(|inflated| inflated == length).then_some(bytes)
 }
 
 /// A block says its length in front, which is looked at before anything is allocated.
@@ -198,6 +234,38 @@ mod tests {
             let corrupt = inflate(name, b"no such thing", 1000);
             assert!(matches!(corrupt, Err(Unread::BadCompression(_))), "{name}: {corrupt:?}");
             assert_eq!(inflate(name, &compressed, 1000).unwrap(), [7; 1000], "{name}");
+        }
+    }
+
+    #[test]
+    fn all_members_of_a_gzip_stream_are_read_equal_ones_too() {
+        let [one, two] = [&b"one"[..], b"two"].map(|bytes| compress_as("gzip", bytes));
+        for (members, whole) in [
+            (vec![&one, &two], &b"onetwo"[..]),
+            (vec![&one, &one], b"oneone"),
+            (vec![&one, &two, &one], b"onetwoone"),
+            (vec![&one], b"one"),
+        ] {
+            let stream = members.into_iter().flatten().copied().collect::<Vec<u8>>();
+            assert_eq!(inflate("gzip", &stream, 100).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_gzip_member_is_inflated_as_the_reader_of_streams_does() {
+        let bytes: Vec<u8> = (0..60_000_u32).flat_map(|n| (n * n % 8191).to_le_bytes()).collect();
+        for length in [0, 1, 100, 65_536, bytes.len()] {
+            let compressed = compress_as("gzip", &bytes[..length]);
+            assert_eq!(inflate_member(&compressed, length).unwrap(), bytes[..length]);
+            assert!(length == 0 || inflate_member(&compressed, length - 1).is_none());
+            // The length it says, twice, its checksum, and its content.
+            let end = compressed.len();
+            for (at, bit) in [(end - 4, 1), (end - 1, 0x80), (end - 8, 1), (end - 9, 1)] {
+                let mut wrong = compressed.clone();
+                wrong[at] ^= bit;
+                assert_eq!(inflate_member(&wrong, 1 << 20), None, "{length}, {at}");
+                assert!(inflate("gzip", &wrong, 1 << 20).is_err(), "{length}, {at}");
+            }
         }
     }
 
