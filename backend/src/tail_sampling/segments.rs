@@ -17,11 +17,11 @@
 //! bytes has a run that lives. With one wait for all traces the segments empty in their order.
 
 use std::collections::VecDeque;
-use std::hint::black_box;
 
 use super::sealing::{Compression, Rewriting, Table, Text};
 use super::slab::Slab;
 
+mod look_ahead;
 mod reading;
 
 pub(super) use reading::Gathered;
@@ -150,10 +150,6 @@ pub(super) struct Log {
 
 /// Bytes of a segment, but for tests.
 pub(super) const SEGMENT_BYTES: usize = 1 << 20;
-/// Chains that [`Log::look_ahead`] follows side by side, and how far: to follow them all to their
-/// beginnings (16 steps) took longer than it saved.
-const TOGETHER: usize = 32;
-const STEPS: usize = 4;
 /// Calls of [`Log::trim`] in a while, after which spare buffers are given back.
 const TRIMS: u32 = 2;
 
@@ -287,34 +283,6 @@ impl Log {
     /// The runs of the chain that ends with `last`, from its end to its beginning.
     pub(super) fn chain(&self, last: Option<RunId>) -> impl Iterator<Item = RunId> + '_ {
         std::iter::successors(last, |id| self.run(*id).before)
-    }
-
-    /// Asks memory for chains that leave or are let go next, by their ends. Each step of a chain waits
-    /// for the one before, but not for those of other chains.
-    pub(super) fn look_ahead(&self, lasts: impl Iterator<Item = RunId>) {
-        let mut lasts = lasts.peekable();
-        while let Some(some) = lasts.peek().copied() {
-            let (mut ends, mut count) = ([NONE; TOGETHER], 0);
-            for (end, last) in ends.iter_mut().zip(lasts.by_ref()) {
-                *end = last;
-                count += 1;
-            }
-            for _ in 0..STEPS {
-                let mut is_done = true;
-                for end in &mut ends[..count] {
-                    // No branch by what memory is asked for: one guessed wrong would wait for it.
-                    let is_end = *end == NONE;
-                    let id = if is_end { some } else { *end };
-                    let before = self.segments[id.segment].runs[id.index as usize].before;
-                    *end = if is_end { NONE } else { before };
-                    is_done &= *end == NONE;
-                }
-                if is_done {
-                    break;
-                }
-            }
-            black_box(ends);
-        }
     }
 
     /// Lets go of a run, once.
