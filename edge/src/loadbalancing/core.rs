@@ -175,26 +175,25 @@ impl Core {
         places: Option<Vec<Place>>,
     ) {
         let mut places = places.into_iter().flatten();
-        let (owners, batches): (Vec<_>, Vec<_>) = cut.parts.into_iter().unzip();
-        for (owner, part) in owners.iter().zip(whole.divide(batches)) {
-            let way = routes.member(*owner);
+        for (owner, part) in whole.divide(cut.parts) {
+            let way = routes.member(owner);
             let place = places.next().unwrap_or_else(|| way.place(part.batch()));
             let place = Arc::new(place);
             match self.split_above {
                 None => way.push(part, place),
                 Some((most, sizer)) => {
                     let (first, others) = split(part.batch(), most, most, sizer);
-                    for piece in part.divide(first.into_iter().chain(others).collect()) {
+                    let pieces = first.into_iter().chain(others).map(|piece| ((), piece));
+                    for ((), piece) in part.divide(pieces.collect()) {
                         way.push(piece, Arc::clone(&place));
                     }
                 }
             }
-        }
-        // Whoever was passed over meanwhile may have handed back before these came.
-        let current = self.table.current();
-        if !Arc::ptr_eq(&current, routes) {
-            let used = owners.iter().map(|owner| routes.member(*owner));
-            used.filter(|way| !current.leads_to(way)).for_each(|way| way.passed_over());
+            // A backend that was passed over meanwhile may have handed back before this came.
+            let current = self.table.current();
+            if !Arc::ptr_eq(&current, routes) && !current.leads_to(way) {
+                way.passed_over();
+            }
         }
     }
 

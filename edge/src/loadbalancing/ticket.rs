@@ -5,7 +5,7 @@
 //! counts as cut off. So nothing can end uncounted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use shared::consumer::{Reached, Rejected, RejectedKind};
@@ -42,7 +42,7 @@ pub(super) struct Ticket {
     core: Arc<Core>,
     taken: Instant,
     /// Nobody waits for the answer any more, though somebody did.
-    given_up: Arc<AtomicBool>,
+    given_up: AtomicBool,
     state: Mutex<State>,
     /// Tells the exporter when all requests have ended.
     _open: TaskTrackerToken,
@@ -62,11 +62,13 @@ struct State {
 }
 
 /// Marks a request as given up when its caller goes away before the answer.
-pub(super) struct Caller(Arc<AtomicBool>);
+pub(super) struct Caller(Weak<Ticket>);
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        if let Some(ticket) = self.0.upgrade() {
+            ticket.given_up.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -84,7 +86,7 @@ impl Ticket {
         };
         Arc::new(Self {
             taken: clock::now(),
-            given_up: Arc::default(),
+            given_up: AtomicBool::default(),
             state: Mutex::new(state),
             _open: core.requests.token(),
             core: Arc::clone(core),
@@ -92,10 +94,10 @@ impl Ticket {
     }
 
     /// Where the outcome will be told. To be called before there are parts.
-    pub(super) fn wait(&self) -> (Caller, Answer) {
+    pub(super) fn wait(self: &Arc<Self>) -> (Caller, Answer) {
         let (tell, told) = oneshot::channel();
         self.state().waiter = Some(tell);
-        (Caller(Arc::clone(&self.given_up)), told)
+        (Caller(Arc::downgrade(self)), told)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,13 +112,16 @@ impl Ticket {
     }
 
     /// A part became these, which may be none, and gives back the room that they do not take.
-    fn replace(&self, part: &Batch, pieces: &[Batch]) {
+    fn replace<'p>(&self, part: &Batch, pieces: impl Iterator<Item = &'p Batch>) {
         let sizer = self.core.sizer;
+        let (mut size, mut bytes) = (0, 0);
+        for piece in pieces {
+            size += size_of_part(sizer, piece);
+            bytes += piece.bytes().len();
+        }
         let mut state = self.state();
-        state.open -= size_of_part(sizer, part);
-        state.open += pieces.iter().map(|piece| size_of_part(sizer, piece)).sum::<usize>();
+        state.open = state.open + size - size_of_part(sizer, part);
         if let Some(held) = &mut state.held {
-            let bytes = pieces.iter().map(|piece| piece.bytes().len()).sum::<usize>();
             held.resize((held.bytes() + bytes).saturating_sub(part.bytes().len()));
         }
         let spare = state.room.num_permits().saturating_sub(state.open);
@@ -217,19 +222,22 @@ impl Part {
         self.group.is_none().then(|| now.saturating_duration_since(self.waits_since))
     }
 
-    /// Cuts it; the pieces are to hold all its items.
-    pub(super) fn divide(mut self, pieces: Vec<Batch>) -> impl Iterator<Item = Self> {
+    /// Cuts it; the pieces are to hold all its items. What is with them stays with their parts.
+    pub(super) fn divide<K>(mut self, pieces: Vec<(K, Batch)>) -> impl Iterator<Item = (K, Self)> {
         self.open = false;
-        self.ticket.replace(&self.batch, &pieces);
-        pieces.into_iter().map(move |batch| Self {
-            batch,
-            ticket: Arc::clone(&self.ticket),
-            schedule: self.schedule.clone(),
-            waits_since: self.waits_since,
-            group: None,
-            size: 0,
-            place: None,
-            open: true,
+        self.ticket.replace(&self.batch, pieces.iter().map(|(_, piece)| piece));
+        pieces.into_iter().map(move |(with, batch)| {
+            let part = Self {
+                batch,
+                ticket: Arc::clone(&self.ticket),
+                schedule: self.schedule.clone(),
+                waits_since: self.waits_since,
+                group: None,
+                size: 0,
+                place: None,
+                open: true,
+            };
+            (with, part)
         })
     }
 
@@ -256,7 +264,7 @@ impl Part {
     /// It has its outcome.
     fn close(&mut self) {
         self.open = false;
-        self.ticket.replace(&self.batch, &[]);
+        self.ticket.replace(&self.batch, std::iter::empty());
     }
 
     /// Nobody waits for its outcome any more.

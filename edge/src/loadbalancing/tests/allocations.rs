@@ -64,9 +64,9 @@ impl Bench {
 }
 
 #[test]
-fn a_span_costs_no_allocation_a_request_twenty_and_a_further_backend_four_at_most() {
-    let mut of_one = None;
-    for backends in ["a", "a b", "a b c d e"] {
+fn a_span_costs_no_allocation_and_a_request_to_five_backends_four_for_each() {
+    // What a request takes is shared by its backends, so that one by itself costs more.
+    for (backends, most) in [("a", 10), ("a b", 13), ("a b c d e", 5 * 4)] {
         let bench = Bench::new(backends);
         // Lanes and the runtime make room when they are first used.
         bench.allocations(1000);
@@ -74,9 +74,6 @@ fn a_span_costs_no_allocation_a_request_twenty_and_a_further_backend_four_at_mos
         assert_eq!(few, many, "for 100 and for 1,000 spans to {backends}");
         let attempts = bench.rig.attempts(backends);
         assert!(attempts.iter().all(|attempts| *attempts == 3), "each gets some of each request");
-        let of_one = *of_one.get_or_insert(many);
-        assert!(of_one <= 20, "{of_one} to one backend");
-        let most = of_one + 4 * (attempts.len() as u64 - 1);
-        assert!(many <= most, "{many} to {backends}, {of_one} to one");
+        assert!(many <= most, "{many} to {backends}");
     }
 }

@@ -17,61 +17,63 @@ pub(crate) struct Output {
     pub(super) request: Vec<u8>,
     request_len: usize,
     pub(super) pieces: usize,
-    /// Length of the current resource entry's content for this group; 0 if it has none.
+    /// Length of the pieces in the current resource entry for this group; 0 if it has none.
     entry_len: usize,
-    /// Length of the current scope entry's content for this group; 0 if it has none.
+    /// Length of the pieces in the current scope entry for this group; 0 if it has none.
     scope_len: usize,
 }
 
 /// Of each group its request, by number.
 pub(super) struct Groups<C> {
     outputs: Vec<Output>,
-    /// The groups that have pieces in the current resource entry.
-    in_entry: Vec<usize>,
-    /// The groups that have pieces in the current scope entry.
-    in_scope: Vec<usize>,
-    lengths: Lengths,
+    of_entries: Shares,
+    of_scopes: Shares,
     cut: C,
 }
 
-/// How long entries are for each group that has pieces in them.
-#[derive(Default)]
-struct Lengths {
-    of_entries: ByEntry,
-    of_scopes: ByEntry,
+/// What a group gets of an entry.
+#[derive(Clone, Copy)]
+struct Share {
+    group: usize,
+    /// Length of the entry's content for it.
+    length: usize,
 }
 
-/// Groups and lengths of one kind of entries, in their order.
-#[derive(Default)]
-struct ByEntry {
-    /// How many groups each entry has.
-    counts: Vec<u32>,
-    /// The groups with the lengths of the entry's content.
-    groups: Vec<(usize, usize)>,
-}
+/// The shares of all entries of one kind, entry by entry. In front of an entry's shares stands
+/// one that is none: its `length` is how many they are.
+struct Shares(Vec<Share>);
 
-impl ByEntry {
-    fn note(&mut self, groups: impl ExactSizeIterator<Item = (usize, usize)>) {
-        self.counts.push(u32::try_from(groups.len()).expect("a group has a piece"));
-        self.groups.extend(groups);
+impl Shares {
+    fn with_room(entries: usize, groups: usize) -> Self {
+        Self(Vec::with_capacity(entries * (1 + groups)))
     }
 
-    fn told(&self) -> Told<'_> {
-        Told { counts: self.counts.iter(), groups: &self.groups }
+    /// Begins the next entry; tells where its shares will stand.
+    fn begin(&mut self) -> usize {
+        self.push(usize::MAX);
+        self.0.len()
+    }
+
+    /// A further group has pieces in the entry.
+    fn push(&mut self, group: usize) {
+        self.0.push(Share { group, length: 0 });
+    }
+
+    /// The shares of the entry that was begun here, all of them.
+    fn end(&mut self, start: usize) -> &mut [Share] {
+        self.0[start - 1].length = self.0.len() - start;
+        &mut self.0[start..]
     }
 }
 
-/// Tells what was noted, entry by entry.
-struct Told<'l> {
-    counts: std::slice::Iter<'l, u32>,
-    groups: &'l [(usize, usize)],
-}
+/// Tells shares again, entry by entry.
+struct Told<'s>(&'s [Share]);
 
-impl<'l> Told<'l> {
-    fn next(&mut self) -> &'l [(usize, usize)] {
-        let count = *self.counts.next().expect("every entry was noted") as usize;
-        let (entry, rest) = self.groups.split_at(count);
-        self.groups = rest;
+impl<'s> Told<'s> {
+    fn next(&mut self) -> &'s [Share] {
+        let (head, rest) = self.0.split_first().expect("every entry was measured");
+        let (entry, rest) = rest.split_at(head.length);
+        self.0 = rest;
         entry
     }
 }
@@ -83,7 +85,6 @@ impl<C: Cut> Groups<C> {
         for entry in resources(request) {
             grouping.enter_resource(entry);
             groups.measure_entry(entry.content, grouping);
-            groups.close_entry();
         }
         groups
     }
@@ -91,35 +92,32 @@ impl<C: Cut> Groups<C> {
     /// Writes the pieces of the request that was measured; `noted` tells their groups again. Some
     /// groups may have none.
     pub(super) fn write(mut self, request: &[u8], noted: &mut Noted<'_>) -> Vec<Output> {
-        self.allocate();
-        let lengths = std::mem::take(&mut self.lengths);
-        let mut lengths = (lengths.of_entries.told(), lengths.of_scopes.told());
-        for entry in resources(request) {
-            self.write_entry(entry, &mut lengths, noted);
+        for output in &mut self.outputs {
+            output.request.reserve_exact(output.request_len);
         }
-        self.outputs
+        let (of_entries, of_scopes) = (Told(&self.of_entries.0), Told(&self.of_scopes.0));
+        let mut writing = Writing { outputs: self.outputs, of_entries, of_scopes, cut: self.cut };
+        for entry in resources(request) {
+            writing.write_entry(entry, noted);
+        }
+        writing.outputs
     }
 
     /// Empty, with room for what most requests need, so that it is not made bit by bit.
     fn with_room() -> Self {
         const ENTRIES: usize = 16;
         const GROUPS: usize = 8;
-        let each = || ByEntry {
-            counts: Vec::with_capacity(ENTRIES),
-            groups: Vec::with_capacity(ENTRIES * GROUPS),
-        };
         Self {
             outputs: Vec::with_capacity(GROUPS),
-            in_entry: Vec::with_capacity(GROUPS),
-            in_scope: Vec::with_capacity(GROUPS),
-            lengths: Lengths { of_entries: each(), of_scopes: each() },
+            of_entries: Shares::with_room(ENTRIES, GROUPS),
+            of_scopes: Shares::with_room(ENTRIES, GROUPS),
             cut: C::default(),
         }
     }
 
     /// Adds up, for each group, the length of a resource entry's content.
     fn measure_entry<'a>(&mut self, entry: &'a [u8], grouping: &mut impl Grouping<'a>) {
-        self.in_entry.clear();
+        let start = self.of_entries.begin();
         let mut header_len = 0;
         for field in Fields::new(entry) {
             let (2, Value::Bytes(scope)) = (field.number, field.value) else {
@@ -128,105 +126,91 @@ impl<C: Cut> Groups<C> {
             };
             grouping.enter_scope(ScopeEntry { content: scope });
             self.measure_scope(scope, grouping);
-            let groups = self.in_scope.iter();
-            self.lengths
-                .of_scopes
-                .note(groups.map(|group| (*group, self.outputs[*group].scope_len)));
-            for group in &self.in_scope {
-                let output = &mut self.outputs[*group];
-                if output.entry_len == 0 {
-                    self.in_entry.push(*group);
-                }
-                output.entry_len += length_delimited_len(std::mem::take(&mut output.scope_len));
-            }
         }
-        for group in &self.in_entry {
-            self.outputs[*group].entry_len += header_len;
+        for share in self.of_entries.end(start) {
+            let output = &mut self.outputs[share.group];
+            share.length = header_len + std::mem::take(&mut output.entry_len);
+            output.request_len += length_delimited_len(share.length);
         }
-        let groups = self.in_entry.iter();
-        self.lengths.of_entries.note(groups.map(|group| (*group, self.outputs[*group].entry_len)));
     }
 
-    /// Adds up, for each group, the length of a scope entry's content.
+    /// Adds up, for each group, the length of a scope entry's content, and counts it in with the
+    /// resource entry.
     #[inline]
     fn measure_scope<'a>(&mut self, scope: &'a [u8], grouping: &mut impl Grouping<'a>) {
-        self.in_scope.clear();
+        let Self { outputs, of_entries, of_scopes, cut } = self;
+        let start = of_scopes.begin();
         let mut header_len = 0;
         for field in Fields::new(scope) {
             let (2, Value::Bytes(_)) = (field.number, field.value) else {
                 header_len += field.raw.len();
                 continue;
             };
-            self.cut.measure(field, grouping, |group, length| {
-                if group >= self.outputs.len() {
-                    self.outputs.resize_with(group + 1, Output::default);
+            cut.measure(field, grouping, |group, length| {
+                if group >= outputs.len() {
+                    outputs.resize_with(group + 1, Output::default);
                 }
-                let output = &mut self.outputs[group];
+                let output = &mut outputs[group];
                 if output.scope_len == 0 {
-                    self.in_scope.push(group);
+                    of_scopes.push(group);
                 }
                 output.scope_len += length;
             });
         }
-        for group in &self.in_scope {
-            self.outputs[*group].scope_len += header_len;
+        for share in of_scopes.end(start) {
+            let output = &mut outputs[share.group];
+            share.length = header_len + std::mem::take(&mut output.scope_len);
+            if output.entry_len == 0 {
+                of_entries.push(share.group);
+            }
+            output.entry_len += length_delimited_len(share.length);
         }
     }
+}
 
-    /// Counts the measured entry in with each group's request.
-    fn close_entry(&mut self) {
-        for group in &self.in_entry {
-            let output = &mut self.outputs[*group];
-            output.request_len += length_delimited_len(std::mem::take(&mut output.entry_len));
-        }
-    }
+/// Writes what was measured.
+struct Writing<'s, C> {
+    outputs: Vec<Output>,
+    of_entries: Told<'s>,
+    of_scopes: Told<'s>,
+    cut: C,
+}
 
-    fn allocate(&mut self) {
-        for output in &mut self.outputs {
-            output.request.reserve_exact(output.request_len);
-        }
-    }
-
+impl<C: Cut> Writing<'_, C> {
     /// Appends a resource entry to each group that has pieces in it.
-    fn write_entry(
-        &mut self,
-        entry: ResourceEntry<'_>,
-        (of_entries, of_scopes): &mut (Told<'_>, Told<'_>),
-        noted: &mut Noted<'_>,
-    ) {
-        let groups = of_entries.next();
-        self.begin(ENTRY_TAG, groups);
+    fn write_entry(&mut self, entry: ResourceEntry<'_>, noted: &mut Noted<'_>) {
+        let shares = self.of_entries.next();
+        self.begin(ENTRY_TAG, shares);
         for field in Fields::new(entry.content) {
             match field.value {
-                Value::Bytes(scope) if field.number == 2 => {
-                    self.write_scope(scope, of_scopes.next(), noted);
-                }
-                _ => self.write_to_all(groups, field.raw),
+                Value::Bytes(scope) if field.number == 2 => self.write_scope(scope, noted),
+                _ => self.write_to_all(shares, field.raw),
             }
         }
     }
 
     /// Appends a scope entry to each group that has pieces in it.
-    fn write_scope(&mut self, scope: &[u8], groups: &[(usize, usize)], noted: &mut Noted<'_>) {
-        self.begin(NESTED_TAG, groups);
+    fn write_scope(&mut self, scope: &[u8], noted: &mut Noted<'_>) {
+        let shares = self.of_scopes.next();
+        self.begin(NESTED_TAG, shares);
         for field in Fields::new(scope) {
             match is_nested(&field) {
                 true => self.cut.write(field, noted, &mut self.outputs),
-                false => self.write_to_all(groups, field.raw),
+                false => self.write_to_all(shares, field.raw),
             }
         }
     }
 
-    /// Begins an entry in each of these groups.
-    fn begin(&mut self, tag: u8, groups: &[(usize, usize)]) {
-        for (group, length) in groups {
-            put_length_delimited(tag, *length, &mut self.outputs[*group].request);
+    /// Begins an entry in each group that has a share of it.
+    fn begin(&mut self, tag: u8, shares: &[Share]) {
+        for share in shares {
+            put_length_delimited(tag, share.length, &mut self.outputs[share.group].request);
         }
     }
 
-    fn write_to_all(&mut self, groups: &[(usize, usize)], field: &[u8]) {
-        for (group, _) in groups {
-            self.outputs[*group].request.extend_from_slice(field);
+    fn write_to_all(&mut self, shares: &[Share], field: &[u8]) {
+        for share in shares {
+            self.outputs[share.group].request.extend_from_slice(field);
         }
     }
 }
