@@ -9,18 +9,15 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::evaluate::Verdict;
 use super::fingerprints::{self, Entry, Fingerprints};
 use super::policy::{Decision, RuleId, Threshold};
-use super::trace::TraceId;
+use super::trace::{Key, TraceId};
+use hashbrown::HashTable;
 
 /// The decisions that a shard remembers.
 #[derive(Debug)]
 pub(super) struct DecisionCache {
-    seed: u64,
     /// What the times below are counted from.
     epoch: Instant,
     sampled: Generations,
@@ -50,42 +47,42 @@ impl DecisionCache {
     /// Remembers up to so many sampled and other traces; 0 remembers none.
     pub(super) fn new(sampled: usize, not_sampled: usize, seed: u64, epoch: Instant) -> Self {
         let sampled = Generations::new(sampled, seed);
-        Self { seed, epoch, sampled, not_sampled: Fingerprints::new(not_sampled) }
+        Self { epoch, sampled, not_sampled: Fingerprints::new(not_sampled) }
     }
 
     /// Asks memory for what is known of traces that are looked up or noted next. None of these looks
     /// depends on another, so they are waited for together.
-    pub(super) fn look_ahead<'a>(&self, ids: impl Iterator<Item = &'a TraceId>) {
-        let looked = ids.map(|id| self.not_sampled.glance(self.hash(id)));
+    pub(super) fn look_ahead(&self, keys: impl Iterator<Item = Key>) {
+        let looked = keys.map(|key| self.not_sampled.glance(key.hash));
         black_box(looked.fold(0, u64::wrapping_add));
     }
 
     /// Notes what was decided about a trace.
-    pub(super) fn note(&mut self, id: &TraceId, verdict: Verdict, now: Instant) {
+    pub(super) fn note(&mut self, key: Key, verdict: Verdict, now: Instant) {
         let at = self.seconds(now);
         let Verdict { decision, by, threshold } = verdict;
         match decision {
-            Decision::Sampled => self.sampled.insert(*id, Sampled { threshold, at, by }),
-            Decision::NotSampled => self.not_sampled.insert(self.hash(id), Entry { by: None, at }),
-            Decision::Dropped => self.not_sampled.insert(self.hash(id), Entry { by, at }),
+            Decision::Sampled => self.sampled.insert(key, Sampled { threshold, at, by }),
+            Decision::NotSampled => self.not_sampled.insert(key.hash, Entry { by: None, at }),
+            Decision::Dropped => self.not_sampled.insert(key.hash, Entry { by, at }),
         }
     }
 
     /// What was decided about a trace, and how long ago in whole seconds. Of traces that were not
     /// sampled, now and then [another one](Fingerprints) is taken for it.
-    pub(super) fn find(&self, id: &TraceId, now: Instant) -> Option<(Verdict, Duration)> {
-        match self.sampled.get(id) {
+    pub(super) fn find(&self, key: Key, now: Instant) -> Option<(Verdict, Duration)> {
+        match self.sampled.get(key) {
             Some(sampled) => Some(self.recall_sampled(sampled, now)),
-            None => Some(self.recall_other(self.not_sampled.get(self.hash(id))?, now)),
+            None => Some(self.recall_other(self.not_sampled.get(key.hash)?, now)),
         }
     }
 
     /// The same; the trace was asked for, so it is forgotten later than others.
-    pub(super) fn get(&mut self, id: &TraceId, now: Instant) -> Option<(Verdict, Duration)> {
-        match self.sampled.touch(id) {
+    pub(super) fn get(&mut self, key: Key, now: Instant) -> Option<(Verdict, Duration)> {
+        match self.sampled.touch(key) {
             Some(sampled) => Some(self.recall_sampled(sampled, now)),
             None => {
-                let entry = self.not_sampled.touch(self.hash(id))?;
+                let entry = self.not_sampled.touch(key.hash)?;
                 Some(self.recall_other(entry, now))
             }
         }
@@ -116,10 +113,6 @@ impl DecisionCache {
     fn seconds(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.epoch).as_secs()).unwrap_or(u32::MAX)
     }
-
-    fn hash(&self, id: &TraceId) -> u64 {
-        xxh3_64_with_seed(id, self.seed)
-    }
 }
 
 /// Sampled traces, the younger and the older half.
@@ -138,7 +131,7 @@ impl Generations {
         Self { room: size.div_ceil(2), seed, younger, older }
     }
 
-    fn insert(&mut self, id: TraceId, sampled: Sampled) {
+    fn insert(&mut self, Key { id, hash }: Key, sampled: Sampled) {
         if self.room == 0 {
             return;
         }
@@ -146,27 +139,25 @@ impl Generations {
             self.older = std::mem::take(&mut self.younger);
         }
         let seed = self.seed;
-        let hash = |id: &TraceId| xxh3_64_with_seed(id, seed);
-        self.younger.insert_unique(hash(&id), (id, sampled), |(id, _)| hash(id));
+        self.younger.insert_unique(hash, (id, sampled), |(id, _)| Key::new(*id, seed).hash);
     }
 
-    fn get(&self, id: &TraceId) -> Option<Sampled> {
-        let hash = xxh3_64_with_seed(id, self.seed);
+    fn get(&self, Key { id, hash }: Key) -> Option<Sampled> {
         let find = |table: &HashTable<(TraceId, Sampled)>| {
-            table.find(hash, |(other, _)| other == id).map(|(_, sampled)| *sampled)
+            table.find(hash, |(other, _)| *other == id).map(|(_, sampled)| *sampled)
         };
         find(&self.younger).or_else(|| find(&self.older))
     }
 
     /// As [`Generations::get`], and moves it to the younger generation.
-    fn touch(&mut self, id: &TraceId) -> Option<Sampled> {
-        let hash = xxh3_64_with_seed(id, self.seed);
-        if let Some((_, sampled)) = self.younger.find(hash, |(other, _)| other == id) {
+    fn touch(&mut self, key: Key) -> Option<Sampled> {
+        let Key { id, hash } = key;
+        if let Some((_, sampled)) = self.younger.find(hash, |(other, _)| *other == id) {
             return Some(*sampled);
         }
         let ((_, sampled), _) =
-            self.older.find_entry(hash, |(other, _)| other == id).ok()?.remove();
-        self.insert(*id, sampled);
+            self.older.find_entry(hash, |(other, _)| *other == id).ok()?.remove();
+        self.insert(key, sampled);
         Some(sampled)
     }
 
@@ -185,29 +176,31 @@ mod tests {
 
     const SAMPLED: Verdict = Verdict { decision: Decision::Sampled, ..Verdict::NOT_SAMPLED };
 
-    fn id(number: u8) -> TraceId {
-        [number; 16]
+    const SEED: u64 = 1;
+
+    fn key(number: u8) -> Key {
+        Key::new([number; 16], SEED)
     }
 
     #[test]
     fn a_decision_is_remembered_with_its_age_and_its_policy() {
         let start = shared::clock::now();
-        let mut cache = DecisionCache::new(10, 10, 1, start);
+        let mut cache = DecisionCache::new(10, 10, SEED, start);
         let by = Some(RuleId::at(3));
         let sampled = Verdict { by, threshold: Threshold::keeping(0.25), ..SAMPLED };
         let dropped = Verdict { decision: Decision::Dropped, by, ..Verdict::NOT_SAMPLED };
-        cache.note(&id(1), sampled, start + Duration::from_secs(5));
-        cache.note(&id(2), Verdict::NOT_SAMPLED, start + Duration::from_secs(7));
-        cache.note(&id(3), dropped, start + Duration::from_secs(8));
+        cache.note(key(1), sampled, start + Duration::from_secs(5));
+        cache.note(key(2), Verdict::NOT_SAMPLED, start + Duration::from_secs(7));
+        cache.note(key(3), dropped, start + Duration::from_secs(8));
         let now = start + Duration::from_secs(9);
         for (number, expected) in
             [(1, (sampled, 4)), (2, (Verdict::NOT_SAMPLED, 2)), (3, (dropped, 1))]
         {
             let expected = Some((expected.0, Duration::from_secs(expected.1)));
-            assert_eq!(cache.find(&id(number), now), expected);
-            assert_eq!(cache.get(&id(number), now), expected);
+            assert_eq!(cache.find(key(number), now), expected);
+            assert_eq!(cache.get(key(number), now), expected);
         }
-        assert_eq!((cache.find(&id(4), now), cache.get(&id(4), now)), (None, None));
+        assert_eq!((cache.find(key(4), now), cache.get(key(4), now)), (None, None));
         let [sampled, others] = cache.remembered();
         assert_eq!((sampled.entries, sampled.capacity), (1, 10));
         assert_eq!((others.entries, others.capacity, others.bytes), (2, 16, 128));
@@ -216,23 +209,23 @@ mod tests {
     #[test]
     fn the_oldest_go_and_the_asked_for_stay() {
         let now = shared::clock::now();
-        let mut cache = DecisionCache::new(8, 8, 1, now);
+        let mut cache = DecisionCache::new(8, 8, SEED, now);
         for number in 0..100 {
-            cache.note(&id(number), SAMPLED, now);
-            assert!(cache.get(&id(0), now).is_some(), "asked for all the time");
+            cache.note(key(number), SAMPLED, now);
+            assert!(cache.get(key(0), now).is_some(), "asked for all the time");
             assert!(cache.remembered()[0].entries <= 8);
         }
-        assert_eq!(cache.get(&id(50), now), None);
-        assert!(cache.get(&id(99), now).is_some());
+        assert_eq!(cache.get(key(50), now), None);
+        assert!(cache.get(key(99), now).is_some());
     }
 
     #[test]
     fn a_size_of_zero_remembers_nothing() {
         let now = shared::clock::now();
-        let mut cache = DecisionCache::new(0, 0, 1, now);
-        cache.note(&id(1), SAMPLED, now);
-        cache.note(&id(2), Verdict::NOT_SAMPLED, now);
-        assert_eq!((cache.get(&id(1), now), cache.get(&id(2), now)), (None, None));
+        let mut cache = DecisionCache::new(0, 0, SEED, now);
+        cache.note(key(1), SAMPLED, now);
+        cache.note(key(2), Verdict::NOT_SAMPLED, now);
+        assert_eq!((cache.get(key(1), now), cache.get(key(2), now)), (None, None));
         assert_eq!(cache.remembered(), [Remembered::default(); 2]);
     }
 }

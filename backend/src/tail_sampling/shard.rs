@@ -29,7 +29,7 @@ use super::places::Places;
 use super::sealing::Compression;
 use super::segments::RunId;
 use super::tally::Tally;
-use super::trace::{Sequence, Trace, TraceId, Traces};
+use super::trace::{Key, Sequence, Trace, Traces};
 
 mod admit;
 mod judge;
@@ -96,7 +96,7 @@ pub(super) struct Shard {
     /// The traces that these are of, if pieces of them are judged.
     touched: Vec<Sequence>,
     /// Traces that are taken out to be judged.
-    taken: Vec<(Sequence, TraceId)>,
+    taken: Vec<(Sequence, Key)>,
     deadlines: Deadlines,
     /// Bytes of what policies wrote about traces.
     note_bytes: usize,

@@ -23,6 +23,28 @@ use super::segments::RunId;
 /// A trace id.
 pub(super) type TraceId = [u8; 16];
 
+/// A trace id with its hash, by which all tables of a shard look for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) id: TraceId,
+    pub(super) hash: u64,
+}
+
+impl Key {
+    /// The key of an id; `seed` keeps the tables from being attacked.
+    #[inline]
+    pub(super) fn new(id: TraceId, seed: u64) -> Self {
+        Self { id, hash: xxh3_64_with_seed(&id, seed) }
+    }
+
+    /// As much of the hash as the tables of waiting traces keep.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    fn low(self) -> u32 {
+        self.hash as u32
+    }
+}
+
 /// What is known of a trace besides what its policies saw.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Summary {
@@ -70,6 +92,8 @@ pub(super) struct Trace {
     pub(super) notes: Notes,
     /// The rest that the policies need.
     pub(super) summary: Summary,
+    /// Of its id; unless it waits for nothing.
+    pub(super) hash: u64,
     /// How it is bound to end; then its spans are not held.
     pub(super) outcome: Option<Outcome>,
     /// Which policies these are, counted through all changes.
@@ -89,6 +113,7 @@ impl Trace {
             seen,
             notes,
             summary,
+            hash: 0,
             outcome: None,
             generation: 0,
         }
@@ -99,6 +124,12 @@ impl Trace {
     pub(super) fn forget_piece(&mut self) {
         (self.seen, self.notes) = (Seen::default(), Notes::default());
         (self.summary.start_ns, self.summary.end_ns) = (0, 0);
+    }
+
+    /// Its id.
+    #[inline]
+    pub(super) fn key(&self) -> Key {
+        Key { id: self.summary.trace_id, hash: self.hash }
     }
 
     /// What its policies may decide from.
@@ -174,21 +205,21 @@ impl Traces {
         }
     }
 
+    /// What tables look by for an id.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
-    fn hash(&self, id: &TraceId) -> u32 {
-        xxh3_64_with_seed(id, self.seed) as u32
+    pub(super) fn key(&self, id: TraceId) -> Key {
+        Key::new(id, self.seed)
     }
 
-    /// The place of the trace `id`, if it waits.
+    /// The place of a trace, if it waits.
     #[inline]
-    pub(super) fn find(&self, id: &TraceId) -> Option<Sequence> {
-        let hash = self.hash(id);
+    pub(super) fn find(&self, key: Key) -> Option<Sequence> {
+        let hash = key.low();
         let is_its = |slot: &Slot| {
             slot.hash == hash
                 && self
                     .get(self.widen(slot.sequence))
-                    .is_some_and(|trace| trace.summary.trace_id == *id)
+                    .is_some_and(|trace| trace.summary.trace_id == key.id)
         };
         let recent = &self.recent[hash as usize % RECENT];
         let slot = match is_its(recent) {
@@ -232,7 +263,7 @@ impl Traces {
         if self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.chunks.push_back(Vec::with_capacity(CHUNK));
         }
-        let hash = self.hash(&trace.summary.trace_id);
+        let hash = trace.key().low();
         let before = (self.chunks.len() - 1) * CHUNK;
         let chunk = self.chunks.back_mut().expect("one was pushed if there was none");
         let sequence = self.first + (before + chunk.len()) as u64;
@@ -250,7 +281,7 @@ impl Traces {
     /// Takes a trace out of the row.
     pub(super) fn remove(&mut self, sequence: Sequence) -> Option<Trace> {
         let trace = self.take(sequence)?;
-        self.forget(sequence, &trace.summary.trace_id);
+        self.forget(sequence, trace.key());
         Some(trace)
     }
 
@@ -266,11 +297,10 @@ impl Traces {
     /// Takes the ids of traces that were taken out of the tables.
     ///
     /// Each look waits for memory, but none for another, as long as nothing is done in between.
-    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
-    pub(super) fn forget_all(&mut self, taken: &[(Sequence, TraceId)]) {
+    pub(super) fn forget_all(&mut self, taken: &[(Sequence, Key)]) {
         let mut looked = 0;
-        for (_, id) in taken {
-            let hash = self.hash(id);
+        for (_, key) in taken {
+            let hash = key.low();
             let index = &self.index[Slot::table(hash)];
             index.find(Slot::spread(hash), |slot| {
                 looked ^= slot.sequence;
@@ -278,14 +308,14 @@ impl Traces {
             });
         }
         black_box(looked);
-        for (sequence, id) in taken {
-            self.forget(*sequence, id);
+        for (sequence, key) in taken {
+            self.forget(*sequence, *key);
         }
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
-    fn forget(&mut self, sequence: Sequence, id: &TraceId) {
-        let hash = self.hash(id);
+    fn forget(&mut self, sequence: Sequence, key: Key) {
+        let hash = key.low();
         let index = &mut self.index[Slot::table(hash)];
         let found = index.find_entry(Slot::spread(hash), |slot| slot.sequence == sequence as u32);
         if let Ok(entry) = found {
@@ -356,27 +386,34 @@ mod tests {
         (u128::from(number) << 64 | 7).to_be_bytes()
     }
 
+    const SEED: u64 = 3;
+
+    fn key(number: u64) -> Key {
+        Key::new(id(number), SEED)
+    }
+
     fn trace(number: u64) -> Trace {
-        Trace::new(id(number), shared::clock::now())
+        let Key { id, hash } = key(number);
+        Trace { hash, ..Trace::new(id, shared::clock::now()) }
     }
 
     #[test]
     fn traces_are_found_in_any_order_and_leave_in_order() {
-        let mut traces = Traces::new(3);
+        let mut traces = Traces::new(SEED);
         for number in 0..2000 {
             traces.push(trace(number));
         }
         // Every other one is judged ahead of its turn.
         for number in (0..2000).step_by(2) {
-            let sequence = traces.find(&id(number)).unwrap();
+            let sequence = traces.find(key(number)).unwrap();
             assert_eq!(traces.remove(sequence).unwrap().summary.trace_id, id(number));
-            assert_eq!(traces.find(&id(number)), None);
+            assert_eq!(traces.find(key(number)), None);
         }
         assert_eq!(traces.len(), 1000);
         for number in (1..2000).step_by(2) {
             let (sequence, front) = traces.front().unwrap();
             assert_eq!(front.summary.trace_id, id(number));
-            assert_eq!(traces.find(&id(number)), Some(sequence));
+            assert_eq!(traces.find(key(number)), Some(sequence));
             traces.remove(sequence);
         }
         assert!(traces.front().is_none());
@@ -386,13 +423,13 @@ mod tests {
 
     #[test]
     fn sequence_numbers_survive_a_wrap_of_their_low_half() {
-        let mut traces = Traces::new(3);
+        let mut traces = Traces::new(SEED);
         traces.first = u64::from(u32::MAX) - 300;
         for number in 0..1000 {
             traces.push(trace(number));
         }
         for number in 0..1000 {
-            let sequence = traces.find(&id(number)).unwrap();
+            let sequence = traces.find(key(number)).unwrap();
             assert_eq!(traces.get(sequence).unwrap().summary.trace_id, id(number));
             traces.remove(sequence);
         }
@@ -401,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_judged_place_is_gone() {
-        let mut traces = Traces::new(3);
+        let mut traces = Traces::new(SEED);
         let first = traces.push(trace(1));
         traces.push(trace(2));
         assert!(traces.remove(first).is_some());
@@ -411,6 +448,6 @@ mod tests {
 
     #[test]
     fn a_trace_is_small() {
-        assert!(size_of::<Option<Trace>>() <= 112, "{}", size_of::<Option<Trace>>());
+        assert!(size_of::<Option<Trace>>() <= 128, "{}", size_of::<Option<Trace>>());
     }
 }

@@ -13,7 +13,7 @@ use super::super::outcome::Outcome;
 use super::super::places::Place;
 use super::super::policy::{ReadSpan, Seen};
 use super::super::sighting::show_again;
-use super::super::trace::{Sequence, Summary, Trace, TraceId};
+use super::super::trace::{Key, Sequence, Summary, Trace, TraceId};
 use super::{Fate, Settings, Shard};
 
 /// Where an arriving span stands.
@@ -79,28 +79,29 @@ impl Shard {
         last_late: &mut Option<TraceId>,
     ) {
         let entry = arrival.scope_entry.content;
-        let mut found: [(TraceId, Option<Sequence>); TOGETHER] = Default::default();
+        let mut found: [(Key, Option<Sequence>); TOGETHER] = Default::default();
         for (place, found) in places.iter().zip(&mut found) {
             if let Ok(id) = TraceId::try_from(batch.trace_id(place.span(entry))) {
-                *found = (id, self.traces.find(&id));
+                let key = self.traces.key(id);
+                *found = (key, self.traces.find(key));
             }
         }
         let unknown = found[..places.len()].iter().filter(|(_, sequence)| sequence.is_none());
-        self.decided.look_ahead(unknown.map(|(id, _)| id));
+        self.decided.look_ahead(unknown.map(|(key, _)| *key));
         self.tally.received_spans += places.len() as u64;
         for (index, place) in places.iter().enumerate() {
             let (span, raw) = (place.span(entry), place.field(entry));
-            let (id, mut known) = found[index];
-            if id == TraceId::default() {
+            let (key, mut known) = found[index];
+            if key.id == TraceId::default() {
                 self.admit_nameless(span, raw, arrival);
                 continue;
             }
             if known.is_none() {
                 // Its trace may have begun a few spans ago.
-                let begun = found[..index].iter().find(|(other, _)| *other == id);
+                let begun = found[..index].iter().find(|(other, _)| *other == key);
                 known = begun.and_then(|(_, sequence)| *sequence);
             }
-            found[index].1 = self.admit_span((id, known), span, raw, arrival, last_late);
+            found[index].1 = self.admit_span((key, known), span, raw, arrival, last_late);
         }
     }
 
@@ -108,7 +109,7 @@ impl Shard {
     #[inline]
     fn admit_span(
         &mut self,
-        (id, known): (TraceId, Option<Sequence>),
+        (key, known): (Key, Option<Sequence>),
         span: &[u8],
         raw: &[u8],
         arrival: Arrival<'_>,
@@ -117,8 +118,8 @@ impl Shard {
         let sequence = match known {
             Some(sequence) => sequence,
             None => {
-                if let Some((verdict, age)) = self.decided.get(&id, arrival.now) {
-                    if last_late.replace(id) != Some(id) {
+                if let Some((verdict, age)) = self.decided.get(key, arrival.now) {
+                    if last_late.replace(key.id) != Some(key.id) {
                         self.tally.late_ages.note(age);
                     }
                     self.follow_verdict(verdict, raw, arrival.scope);
@@ -126,8 +127,9 @@ impl Shard {
                 }
                 self.tally.new_traces += 1;
                 let generation = self.generation;
+                let Key { id, hash } = key;
                 let sequence =
-                    self.traces.push(Trace { generation, ..Trace::new(id, arrival.now) });
+                    self.traces.push(Trace { hash, generation, ..Trace::new(id, arrival.now) });
                 self.deadlines.note_first_span(sequence, arrival.moment);
                 sequence
             }

@@ -12,10 +12,11 @@ impl Shard {
     /// What is known about the trace `id`. Nothing is taken from a policy's budget, and what is
     /// remembered is not remembered longer for it.
     pub(in super::super) fn inspect(&mut self, id: &TraceId, now: Instant) -> Known {
-        if let Some(sequence) = self.traces.find(id) {
+        let key = self.traces.key(*id);
+        if let Some(sequence) = self.traces.find(key) {
             return Known::Buffered(Box::new(self.inspect_buffered(sequence, now)));
         }
-        let Some((verdict, age)) = self.decided.find(id, now) else { return Known::Nothing };
+        let Some((verdict, age)) = self.decided.find(key, now) else { return Known::Nothing };
         let by = verdict.by.map(|id| self.policies.names().get(id).to_string());
         Known::Decided(Decided { decision: verdict.decision, by, age })
     }

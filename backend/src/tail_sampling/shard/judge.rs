@@ -54,7 +54,7 @@ impl Shard {
             && let Some((sequence, cause)) = self.next_due(now, &mut early_for_bytes)
         {
             let Some(mut trace) = self.traces.take(sequence) else { continue };
-            taken.push((sequence, trace.summary.trace_id));
+            taken.push((sequence, trace.key()));
             self.note_bytes -= trace.notes.allocated();
             self.tally.causes[cause as usize] += 1;
             judged += 1;
@@ -91,7 +91,7 @@ impl Shard {
             journal.note_ballots(&self.policies, &due, now);
         }
         let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
-        self.decided.look_ahead(due.iter().map(|trace| &trace.summary.trace_id));
+        self.decided.look_ahead(due.iter().map(Trace::key));
         self.buffer.look_ahead(due.iter().filter_map(|trace| trace.last_run));
         for (trace, verdict) in due.into_iter().zip(verdicts) {
             self.released -= usize::from(trace.outcome.is_some());
@@ -195,7 +195,7 @@ impl Shard {
             journal.note_verdict(trace, verdict);
         }
         if trace.summary.trace_id != [0; 16] {
-            self.decided.note(&trace.summary.trace_id, verdict, now);
+            self.decided.note(trace.key(), verdict, now);
         }
     }
 }

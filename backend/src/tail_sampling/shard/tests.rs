@@ -481,7 +481,8 @@ fn an_outcome_that_has_begun_survives_a_change_of_policies() {
     assert!(bench.forwarded().is_empty());
     let tally = bench.shard.take_tally();
     assert_eq!((tally.decisions, tally.contradictions), ([1, 1, 0], 0));
-    let (verdict, _) = bench.shard.decided.find(&trace_id(1), bench.now).unwrap();
+    let (verdict, _) =
+        bench.shard.decided.find(bench.shard.traces.key(trace_id(1)), bench.now).unwrap();
     assert_eq!((verdict.decision, verdict.by), (Decision::Sampled, Some(by)));
 }
 

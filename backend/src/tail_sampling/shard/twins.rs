@@ -133,7 +133,9 @@ impl Run {
         assert_eq!(told(&plain.shard.tally), told(&early.shard.tally));
         assert_eq!(plain.shard.held().traces, early.shard.held().traces);
         for trace in self.traces.saturating_sub(50)..=self.traces {
-            let found = |twin: &Twin| twin.shard.decided.find(&trace_id(trace), self.now);
+            let found = |twin: &Twin| {
+                twin.shard.decided.find(twin.shard.traces.key(trace_id(trace)), self.now)
+            };
             assert_eq!(found(plain), found(early), "about trace {trace}");
         }
         for (span, count) in &plain.forwarded {
