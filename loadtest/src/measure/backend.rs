@@ -137,6 +137,7 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
         bench.sink.ledger().spans(),
         flow.forwarded,
     );
+    bench.backend.stop().await?;
     Ok(report)
 }
 

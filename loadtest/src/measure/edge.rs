@@ -91,7 +91,7 @@ async fn measure_load(
     let busiest = sinks.iter().map(|sink| sink.ledger().spans()).max().unwrap_or(0);
     let share = real(busiest * BACKENDS as u64) / real(received);
     report.row("busiest backend", format!("{share:.3} ×"), "the mean");
-    Ok(())
+    edge.stop().await
 }
 
 /// Sends at least `spans` spans, and waits until the last is acknowledged.

@@ -82,6 +82,9 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
     }
     say(&format!("{} series", thousands(SERIES)));
     let many = bench.many(&arguments, &load.requests).await?;
+    for process in [bench.plain, bench.serving, bench.keeping] {
+        process.stop().await?;
+    }
     Ok(report(&arguments, &rounds, &many))
 }
 

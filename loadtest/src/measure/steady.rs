@@ -79,6 +79,7 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
     let mut report = Report::new();
     finish(&bench, &prepared, sent).await?;
     describe(&mut report, &arguments, &prepared, &shown, &bench).await?;
+    bench.backend.stop().await?;
     Ok(report)
 }
 

@@ -260,6 +260,19 @@ impl Process {
         }
     }
 
+    /// Has it drain and end.
+    ///
+    /// # Errors
+    /// When it has ended already, does not end, or does not end well.
+    pub async fn stop(self) -> Result<(), TestbedError> {
+        let name = self.name.clone();
+        self.terminate()?;
+        match self.wait(Duration::from_secs(60)).await? {
+            status if status.success() => Ok(()),
+            status => Err(TestbedError::new(format!("{name} ended with {status}"))),
+        }
+    }
+
     /// Ends it on the spot, as a crash would.
     ///
     /// # Errors
