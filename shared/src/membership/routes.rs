@@ -197,7 +197,7 @@ impl<M: Member> RouteTable<M> {
         Self { current, changed, stop }
     }
 
-    /// The routes of this moment; to be taken once for each batch.
+    /// The routes of this moment; a batch is cut and sent by those that were taken once.
     #[inline]
     pub fn current(&self) -> arc_swap::Guard<Arc<Routes<M>>> {
         self.current.load()

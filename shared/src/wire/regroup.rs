@@ -9,7 +9,7 @@
 //! A `Plan` asks for every piece's group while `groups` adds up the lengths; then each output is
 //! written into a buffer of exactly its size. The framing is walked again for that, which costs
 //! less than remembering it: a walk skips over the records, and what is kept between the two is
-//! four bytes a piece and two numbers for each group in an entry, however the request was put
+//! four bytes a piece, eight an entry and eight for each group in it, however the request was put
 //! together.
 //!
 //! Each part repeats the headers of the entries it has records of. A caller that makes many parts

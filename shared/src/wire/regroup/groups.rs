@@ -23,7 +23,7 @@ pub(crate) struct Output {
     scope_len: usize,
 }
 
-/// Of each group its request, by number.
+/// Of each group its request, by number, and what it gets of each entry.
 pub(super) struct Groups<C> {
     outputs: Vec<Output>,
     of_entries: Shares,
@@ -34,9 +34,9 @@ pub(super) struct Groups<C> {
 /// What a group gets of an entry.
 #[derive(Clone, Copy)]
 struct Share {
-    group: usize,
+    group: u32,
     /// Length of the entry's content for it.
-    length: usize,
+    length: u32,
 }
 
 /// The shares of all entries of one kind, entry by entry. In front of an entry's shares stands
@@ -50,18 +50,19 @@ impl Shares {
 
     /// Begins the next entry; tells where its shares will stand.
     fn begin(&mut self) -> usize {
-        self.push(usize::MAX);
+        self.0.push(Share { group: u32::MAX, length: 0 });
         self.0.len()
     }
 
     /// A further group has pieces in the entry.
     fn push(&mut self, group: usize) {
+        let group = u32::try_from(group).expect("group numbers are small");
         self.0.push(Share { group, length: 0 });
     }
 
     /// The shares of the entry that was begun here, all of them.
     fn end(&mut self, start: usize) -> &mut [Share] {
-        self.0[start - 1].length = self.0.len() - start;
+        self.0[start - 1].length = below_4_gib(self.0.len() - start);
         &mut self.0[start..]
     }
 }
@@ -72,7 +73,7 @@ struct Told<'s>(&'s [Share]);
 impl<'s> Told<'s> {
     fn next(&mut self) -> &'s [Share] {
         let (head, rest) = self.0.split_first().expect("every entry was measured");
-        let (entry, rest) = rest.split_at(head.length);
+        let (entry, rest) = rest.split_at(head.length as usize);
         self.0 = rest;
         entry
     }
@@ -128,9 +129,10 @@ impl<C: Cut> Groups<C> {
             self.measure_scope(scope, grouping);
         }
         for share in self.of_entries.end(start) {
-            let output = &mut self.outputs[share.group];
-            share.length = header_len + std::mem::take(&mut output.entry_len);
-            output.request_len += length_delimited_len(share.length);
+            let output = &mut self.outputs[share.group as usize];
+            let length = header_len + std::mem::take(&mut output.entry_len);
+            share.length = below_4_gib(length);
+            output.request_len += length_delimited_len(length);
         }
     }
 
@@ -158,12 +160,14 @@ impl<C: Cut> Groups<C> {
             });
         }
         for share in of_scopes.end(start) {
-            let output = &mut outputs[share.group];
-            share.length = header_len + std::mem::take(&mut output.scope_len);
+            let group = share.group as usize;
+            let output = &mut outputs[group];
+            let length = header_len + std::mem::take(&mut output.scope_len);
+            share.length = below_4_gib(length);
             if output.entry_len == 0 {
-                of_entries.push(share.group);
+                of_entries.push(group);
             }
-            output.entry_len += length_delimited_len(share.length);
+            output.entry_len += length_delimited_len(length);
         }
     }
 }
@@ -204,15 +208,20 @@ impl<C: Cut> Writing<'_, C> {
     /// Begins an entry in each group that has a share of it.
     fn begin(&mut self, tag: u8, shares: &[Share]) {
         for share in shares {
-            put_length_delimited(tag, share.length, &mut self.outputs[share.group].request);
+            let request = &mut self.outputs[share.group as usize].request;
+            put_length_delimited(tag, share.length as usize, request);
         }
     }
 
     fn write_to_all(&mut self, shares: &[Share], field: &[u8]) {
         for share in shares {
-            self.outputs[share.group].request.extend_from_slice(field);
+            self.outputs[share.group as usize].request.extend_from_slice(field);
         }
     }
+}
+
+fn below_4_gib(length: usize) -> u32 {
+    u32::try_from(length).expect("a request is below 4 GiB")
 }
 
 /// Whether a field of an entry is a nested entry or a record.
