@@ -9,11 +9,12 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashTable;
+
 use super::evaluate::Verdict;
 use super::fingerprints::{self, Entry, Fingerprints};
 use super::policy::{Decision, RuleId, Threshold};
 use super::trace::{Key, TraceId};
-use hashbrown::HashTable;
 
 /// The decisions that a shard remembers.
 #[derive(Debug)]
@@ -44,7 +45,8 @@ pub(super) struct Remembered {
 }
 
 impl DecisionCache {
-    /// Remembers up to so many sampled and other traces; 0 remembers none.
+    /// Remembers up to so many sampled and other traces; 0 remembers none. All keys that it is given
+    /// must be of this seed.
     pub(super) fn new(sampled: usize, not_sampled: usize, seed: u64, epoch: Instant) -> Self {
         let sampled = Generations::new(sampled, seed);
         Self { epoch, sampled, not_sampled: Fingerprints::new(not_sampled) }

@@ -92,7 +92,7 @@ pub(super) struct Trace {
     pub(super) notes: Notes,
     /// The rest that the policies need.
     pub(super) summary: Summary,
-    /// Of its id; unless it waits for nothing.
+    /// Hash of its id by the shard's seed; 0 if it has none.
     pub(super) hash: u64,
     /// How it is bound to end; then its spans are not held.
     pub(super) outcome: Option<Outcome>,
@@ -126,7 +126,7 @@ impl Trace {
         (self.summary.start_ns, self.summary.end_ns) = (0, 0);
     }
 
-    /// Its id.
+    /// Its id and that one's hash.
     #[inline]
     pub(super) fn key(&self) -> Key {
         Key { id: self.summary.trace_id, hash: self.hash }
@@ -257,12 +257,13 @@ impl Traces {
         self.chunks.get_mut(chunk)?.get_mut(place)?.as_mut()
     }
 
-    /// Puts a trace at the end of the row. Its id must not be in it.
+    /// Puts a trace, with its hash, at the end of the row. Its id must not be in it.
     #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
     pub(super) fn push(&mut self, trace: Trace) -> Sequence {
         if self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.chunks.push_back(Vec::with_capacity(CHUNK));
         }
+        debug_assert_eq!(trace.key(), self.key(trace.summary.trace_id));
         let hash = trace.key().low();
         let before = (self.chunks.len() - 1) * CHUNK;
         let chunk = self.chunks.back_mut().expect("one was pushed if there was none");
