@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{CORE, Prepared, closed_loop, median, prepare, real};
+use super::{CORE, Prepared, closed_loop, end, median, prepare, real};
 use crate::audit::BackendFlow;
 use crate::cli::{MeasureArguments, PolicySet};
 use crate::generate::draft::Status;
@@ -137,7 +137,7 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
         bench.sink.ledger().spans(),
         flow.forwarded,
     );
-    bench.backend.stop().await?;
+    end(bench.backend, &mut report).await;
     Ok(report)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{CORE, Prepared, closed_loop, median, prepare, real};
+use super::{CORE, Prepared, closed_loop, end, median, prepare, real};
 use crate::cli::MeasureArguments;
 use crate::ledger::Detail;
 use crate::oracle::Policies;
@@ -91,7 +91,8 @@ async fn measure_load(
     let busiest = sinks.iter().map(|sink| sink.ledger().spans()).max().unwrap_or(0);
     let share = real(busiest * BACKENDS as u64) / real(received);
     report.row("busiest backend", format!("{share:.3} ×"), "the mean");
-    edge.stop().await
+    end(edge, report).await;
+    Ok(())
 }
 
 /// Sends at least `spans` spans, and waits until the last is acknowledged.

@@ -27,6 +27,7 @@ use crate::send::Load;
 use crate::testbed::TestbedError;
 use crate::testbed::cluster::client;
 use crate::testbed::cores::Cores;
+use crate::testbed::process::Process;
 use crate::truth::Truth;
 
 /// The core of the process that is measured.
@@ -102,6 +103,15 @@ async fn prepare(
         Prepared { requests, spans: truth.spans, truth }
     });
     made.await.expect("the generator does not panic")
+}
+
+/// Ends what was measured, as its supervisor would.
+async fn end(process: Process, report: &mut Report) {
+    let claim = format!("{} stops cleanly on SIGTERM", process.name());
+    match process.stop().await {
+        Ok(status) => report.check(status.success(), claim, status.to_string()),
+        Err(error) => report.check(false, claim, error.to_string()),
+    }
 }
 
 /// A closed loop over the connections that `arguments` ask for.

@@ -15,7 +15,7 @@ use shared::wire::{Signal, Writer};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{CORE, closed_loop, median, prepare, real};
+use super::{CORE, closed_loop, end, median, prepare, real};
 use crate::cli::MeasureArguments;
 use crate::oracle::Policies;
 use crate::progress::say;
@@ -82,10 +82,11 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
     }
     say(&format!("{} series", thousands(SERIES)));
     let many = bench.many(&arguments, &load.requests).await?;
+    let mut report = report(&arguments, &rounds, &many);
     for process in [bench.plain, bench.serving, bench.keeping] {
-        process.stop().await?;
+        end(process, &mut report).await;
     }
-    Ok(report(&arguments, &rounds, &many))
+    Ok(report)
 }
 
 impl Bench {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Bench, start};
-use super::{Prepared, closed_loop, median, prepare, real};
+use super::{Prepared, closed_loop, end, median, prepare, real};
 use crate::cli::MeasureArguments;
 use crate::progress::say;
 use crate::report::{Report, mebibytes, per_million, thousands};
@@ -79,7 +79,7 @@ pub(super) async fn measure(arguments: MeasureArguments) -> Result<Report, Testb
     let mut report = Report::new();
     finish(&bench, &prepared, sent).await?;
     describe(&mut report, &arguments, &prepared, &shown, &bench).await?;
-    bench.backend.stop().await?;
+    end(bench.backend, &mut report).await;
     Ok(report)
 }
 
