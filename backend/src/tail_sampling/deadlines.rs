@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::trace::{Sequence, Trace, Traces};
+use super::trace::Trace;
+use super::traces::{Sequence, Traces};
 
 /// Hundredths of a second since a shard began; enough for more than a year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -21,6 +21,7 @@ mod shard;
 
 mod deadlines;
 mod trace;
+mod traces;
 
 mod buffer;
 mod headers;

@@ -29,7 +29,8 @@ use super::places::Places;
 use super::sealing::Compression;
 use super::segments::RunId;
 use super::tally::Tally;
-use super::trace::{Key, Sequence, Trace, Traces};
+use super::trace::{Key, Trace};
+use super::traces::{Sequence, Traces};
 
 mod admit;
 mod judge;

@@ -13,7 +13,8 @@ use super::super::outcome::Outcome;
 use super::super::places::Place;
 use super::super::policy::{ReadSpan, Seen};
 use super::super::sighting::show_again;
-use super::super::trace::{Key, Sequence, Summary, Trace, TraceId};
+use super::super::trace::{Key, Summary, Trace, TraceId};
+use super::super::traces::Sequence;
 use super::{Fate, Settings, Shard};
 
 /// Where an arriving span stands.

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::super::deadlines::Cause;
 use super::super::inspection::{Buffered, Decided, Known};
 use super::super::sighting::show_again;
-use super::super::trace::{Sequence, TraceId};
+use super::super::trace::TraceId;
+use super::super::traces::Sequence;
 use super::Shard;
 
 impl Shard {

@@ -9,7 +9,8 @@ use super::super::outcome::Outcome;
 use super::super::policy::Decision;
 use super::super::segments::RunId;
 use super::super::sighting::show_again;
-use super::super::trace::{Sequence, Trace};
+use super::super::trace::Trace;
+use super::super::traces::Sequence;
 use super::{Fate, Shard};
 
 /// How many places the row of traces may have for each trace that may wait: traces judged ahead of
