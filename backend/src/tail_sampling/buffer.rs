@@ -2,9 +2,9 @@
 
 use super::headers::Headers;
 use super::sealing::Compression;
-use super::segments::{Appended, Log, RunId};
+use super::segments::{Appended, Log, RunId, StretchId};
 
-/// The log and its headers, which count the runs that are under them.
+/// The log and its headers, which count the segments that have spans under them.
 #[derive(Debug)]
 pub(super) struct Buffer {
     /// Span bytes.
@@ -19,72 +19,91 @@ impl Buffer {
         Self { log: Log::new(segment_bytes, compression), headers: Headers::new(seed) }
     }
 
-    /// Appends a span, a field of its scope entry, to the chain that ends with `last`.
+    /// Appends a span, a field of its scope entry, to the chain of stretches that ends with `last`.
     ///
     /// Gives the new end of the chain when a run was begun.
     #[inline]
-    pub(super) fn append(&mut self, last: Option<RunId>, scope: u32, span: &[u8]) -> Option<RunId> {
+    pub(super) fn append(
+        &mut self,
+        last: Option<StretchId>,
+        scope: u32,
+        span: &[u8],
+    ) -> Option<StretchId> {
         match self.log.append(last, scope, span) {
-            Appended::Run(run) => {
-                self.headers.add_run(scope);
-                Some(run)
+            Appended::Run(stretch) => {
+                self.note_scope(stretch, scope);
+                Some(stretch)
             }
             Appended::Extension => None,
         }
     }
 
-    /// Appends a span that is about to leave, as a run of its own.
-    pub(super) fn append_leaving(&mut self, scope: u32, span: &[u8]) -> RunId {
-        self.headers.add_run(scope);
-        self.log.append_leaving(scope, span)
+    /// Appends a span that is about to leave, as a stretch of its own.
+    pub(super) fn append_leaving(&mut self, scope: u32, span: &[u8]) -> StretchId {
+        let stretch = self.log.append_leaving(scope, span);
+        self.note_scope(stretch, scope);
+        stretch
+    }
+
+    #[inline]
+    fn note_scope(&mut self, stretch: StretchId, scope: u32) {
+        let headers = &mut self.headers;
+        self.log.note_scope(stretch, scope, |serial| headers.note_segment(scope, serial));
     }
 
     /// Asks memory for chains that leave or are let go next, by their ends.
-    pub(super) fn look_ahead(&self, lasts: impl Iterator<Item = RunId>) {
+    pub(super) fn look_ahead(&self, lasts: impl Iterator<Item = StretchId>) {
         self.log.look_ahead(lasts);
     }
 
-    /// Lets go of one run.
-    pub(super) fn release(&mut self, id: RunId) {
-        let scope = self.log.run(id).scope;
-        self.log.release(id);
-        self.headers.release_scope(scope);
+    /// Lets go of one run, once, of a stretch that will not be let go as a whole.
+    pub(super) fn release_run(&mut self, id: RunId) {
+        self.log.release_run(id);
+        self.release_scopes();
     }
 
-    /// As [`Buffer::release_chain`], long before the chain's turn.
-    pub(super) fn release_chain_early(
-        &mut self,
-        last: Option<RunId>,
-        max_runs: usize,
-    ) -> (usize, Option<RunId>) {
-        let (mut next, mut spans) = (last, 0);
-        for _ in 0..max_runs {
-            let Some(id) = next else { break };
-            let run = self.log.run(id);
-            spans += run.spans;
-            next = run.before;
-            self.log.release_early(id);
-            self.headers.release_scope(run.scope);
-        }
-        (spans, next)
-    }
-
-    /// Lets go of `max_runs` runs of the chain that ends with `last`; tells how many spans they had,
+    /// Lets go of `max` stretches of the chain that ends with `last`; tells how many spans they had,
     /// and the end of what is left of the chain.
     pub(super) fn release_chain(
         &mut self,
-        last: Option<RunId>,
-        max_runs: usize,
-    ) -> (usize, Option<RunId>) {
+        last: Option<StretchId>,
+        max: usize,
+    ) -> (usize, Option<StretchId>) {
+        self.release_each(last, max, Log::release)
+    }
+
+    /// The same, long before the chain's turn.
+    pub(super) fn release_chain_early(
+        &mut self,
+        last: Option<StretchId>,
+        max: usize,
+    ) -> (usize, Option<StretchId>) {
+        self.release_each(last, max, Log::release_early)
+    }
+
+    #[inline]
+    fn release_each(
+        &mut self,
+        last: Option<StretchId>,
+        max: usize,
+        release: impl Fn(&mut Log, StretchId) -> usize,
+    ) -> (usize, Option<StretchId>) {
         let (mut next, mut spans) = (last, 0);
-        for _ in 0..max_runs {
+        for _ in 0..max {
             let Some(id) = next else { break };
-            let run = self.log.run(id);
-            spans += run.spans;
-            next = run.before;
-            self.release(id);
+            next = self.log.before(id);
+            spans += release(&mut self.log, id);
+            self.release_scopes();
         }
         (spans, next)
+    }
+
+    /// Lets go of what segments that are gone had noted.
+    #[inline]
+    fn release_scopes(&mut self) {
+        while let Some(scope) = self.log.take_freed_scope() {
+            self.headers.release_scope(scope);
+        }
     }
 
     /// Bytes of all that.

@@ -40,8 +40,10 @@ struct ScopeHeader {
     bytes: Box<[u8]>,
     hash: u64,
     resource: u32,
-    /// Runs under it, and readers.
+    /// Segments that have spans under it, and readers.
     uses: usize,
+    /// The segment that was last counted among these.
+    noted_by: u64,
 }
 
 impl Headers {
@@ -109,15 +111,23 @@ impl Headers {
         self.resources[resource].uses += 1;
         let bytes: Box<[u8]> = self.scratch.as_slice().into();
         self.bytes += bytes.len() + size_of::<ScopeHeader>();
-        let number = self.scopes.insert(ScopeHeader { bytes, hash, resource, uses: 1 });
+        let header = ScopeHeader { bytes, hash, resource, uses: 1, noted_by: 0 };
+        let number = self.scopes.insert(header);
         let scopes = &self.scopes;
         self.scope_index.insert_unique(hash, number, |number| scopes[*number].hash);
         number
     }
 
-    /// Notes one more run under a scope header.
-    pub(super) fn add_run(&mut self, scope: u32) {
-        self.scopes[scope].uses += 1;
+    /// Notes that a segment, which has this serial number above 0, has spans under a scope header, to
+    /// be let go by [`Headers::release_scope`]; tells whether it does so now. What two segments are
+    /// filled with by turns is noted more than once.
+    #[inline]
+    pub(super) fn note_segment(&mut self, scope: u32, serial: u64) -> bool {
+        let header = &mut self.scopes[scope];
+        let is_new = header.noted_by != serial;
+        header.noted_by = serial;
+        header.uses += usize::from(is_new);
+        is_new
     }
 
     /// Lets go of a scope header; the last one to do so removes it.
@@ -266,7 +276,8 @@ mod tests {
         let mut headers = Headers::new(1);
         for service in 0..1000_u32 {
             let (resource, scope) = acquire(&mut headers, &entry(&service.to_le_bytes()));
-            headers.add_run(scope);
+            assert!(headers.note_segment(scope, 7));
+            assert!(!headers.note_segment(scope, 7));
             headers.release_scope(scope);
             headers.release_resource(resource);
         }

@@ -15,7 +15,7 @@ use hashbrown::HashSet;
 use super::buffer::Buffer;
 use super::inscription::{Inscription, Reason};
 use super::policy::Names;
-use super::segments::RunId;
+use super::segments::{RunId, StretchId};
 use page::Page;
 
 /// How large a request becomes.
@@ -68,23 +68,26 @@ impl Outgoing {
         Self { inscription, runs, spans: 0, bytes: 0, chain: Vec::new() }
     }
 
-    /// Adds `max_runs` runs of a trace that is kept for a reason, the last of which is `last`; tells
-    /// the end of what is left of the chain.
+    /// Adds a trace that is kept for a reason, the last stretch of which is `last`: about `max_runs`
+    /// runs. Tells the end of what is left of the chain.
     pub(super) fn push_chain(
         &mut self,
-        last: RunId,
+        last: StretchId,
         reason: Reason,
         max_runs: usize,
         buffer: &Buffer,
-    ) -> Option<RunId> {
+    ) -> Option<StretchId> {
         let mut next = Some(last);
-        for _ in 0..max_runs {
-            let Some(id) = next else { break };
-            let run = buffer.log.run(id);
-            self.spans += run.spans;
-            self.bytes += run.length;
-            self.chain.push(id);
-            next = run.before;
+        while let Some(stretch) = next
+            && self.chain.len() < max_runs
+        {
+            for id in buffer.log.runs(stretch) {
+                let run = buffer.log.run(id);
+                self.spans += run.spans;
+                self.bytes += run.length;
+                self.chain.push(id);
+            }
+            next = buffer.log.before(stretch);
         }
         // The chain goes from the last run to the first; spans leave as they came.
         self.runs.extend(self.chain.drain(..).rev().map(|run| Leaving { run, reason }));
@@ -129,7 +132,7 @@ impl Outgoing {
         }
         let written = page.write();
         for leaving in picked {
-            buffer.release(leaving.run);
+            buffer.release_run(leaving.run);
         }
         Some(written)
     }

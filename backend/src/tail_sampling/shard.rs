@@ -27,7 +27,7 @@ use super::journal::{Journal, Judged};
 use super::outgoing::{Outgoing, RequestSize, Written};
 use super::places::Places;
 use super::sealing::Compression;
-use super::segments::RunId;
+use super::segments::StretchId;
 use super::tally::Tally;
 use super::trace::{Key, Trace};
 use super::traces::{Sequence, Traces};
@@ -105,7 +105,7 @@ pub(super) struct Shard {
     nameless: Vec<Trace>,
     decided: DecisionCache,
     /// What is left of giants that leave or are let go, a little at a time.
-    unfinished: Vec<(RunId, Fate)>,
+    unfinished: Vec<(StretchId, Fate)>,
     outgoing: Outgoing,
     closing: bool,
     tally: Tally,
@@ -246,7 +246,7 @@ impl Shard {
         while let Some((sequence, _)) = self.traces.front() {
             let trace = self.traces.remove(sequence).expect("it is in front");
             self.note_bytes -= trace.notes.allocated();
-            let (spans, _) = self.buffer.release_chain(trace.last_run, usize::MAX);
+            let (spans, _) = self.buffer.release_chain(trace.last_stretch, usize::MAX);
             self.tally.discarded_spans += spans as u64;
         }
         self.released = 0;

@@ -20,7 +20,7 @@ pub(super) fn show_again(trace: &mut Trace, buffer: &Buffer, policies: &Policies
     trace.seen = Seen::default();
     trace.notes = Notes::default();
     trace.summary = Summary { trace_id: trace.summary.trace_id, ..Summary::default() };
-    let mut chain: Vec<RunId> = buffer.log.chain(trace.last_run).collect();
+    let mut chain: Vec<RunId> = buffer.log.chain(trace.last_stretch).collect();
     chain.reverse();
     // A giant is not read all at once.
     for ids in chain.chunks(RUNS_AT_ONCE) {

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::deadlines::Moment;
 use super::outcome::Outcome;
 use super::policy::{Case, Notes, Seen};
-use super::segments::RunId;
+use super::segments::StretchId;
 
 /// A trace id.
 pub(super) type TraceId = [u8; 16];
@@ -74,8 +74,8 @@ pub(super) struct Trace {
     pub(super) arrived: Instant,
     /// When its last span arrived.
     pub(super) last_arrival: Moment,
-    /// Its chain of runs, by the last one.
-    pub(super) last_run: Option<RunId>,
+    /// Its chain of stretches, by the last one.
+    pub(super) last_stretch: Option<StretchId>,
     /// What the policies saw in its spans.
     pub(super) seen: Seen,
     /// What they wrote about them.
@@ -99,7 +99,7 @@ impl Trace {
         Self {
             arrived,
             last_arrival,
-            last_run: None,
+            last_stretch: None,
             seen,
             notes,
             summary,

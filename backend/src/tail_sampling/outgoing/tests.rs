@@ -42,12 +42,12 @@ impl Bench {
         let scope = headers.acquire_scope(resource, entry.scopes().next().unwrap(), |_| {});
         let mut span = Writer::new();
         span.message(2, |span| span.bytes(5, &vec![b'x'; size]));
-        let run = self.buffer.append_leaving(scope, span.as_slice());
+        let stretch = self.buffer.append_leaving(scope, span.as_slice());
         self.buffer.headers.release_scope(scope);
         self.buffer.headers.release_resource(resource);
         let verdict = Verdict { decision: Decision::Sampled, by, ..Verdict::NOT_SAMPLED };
         let reason = Reason::of(verdict, Source::Policies);
-        assert!(self.outgoing.push_chain(run, reason, 1, &self.buffer).is_none());
+        assert!(self.outgoing.push_chain(stretch, reason, 1, &self.buffer).is_none());
     }
 
     /// The next request, and its length in bytes.

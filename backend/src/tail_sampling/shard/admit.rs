@@ -175,7 +175,7 @@ impl Shard {
         let Some(outcome) = trace.outcome else { return };
         self.released += 1;
         self.tally.certain[outcome as usize] += 1;
-        let last = trace.last_run.take();
+        let last = trace.last_stretch.take();
         self.part_with(
             last,
             match outcome {
@@ -191,8 +191,8 @@ impl Shard {
         let Some(trace) = self.traces.get_mut(sequence) else { return };
         let mut is_new_run = true;
         if trace.outcome.is_none() {
-            match self.buffer.append(trace.last_run, arrival.scope, raw) {
-                Some(run) => trace.last_run = Some(run),
+            match self.buffer.append(trace.last_stretch, arrival.scope, raw) {
+                Some(stretch) => trace.last_stretch = Some(stretch),
                 None => is_new_run = false,
             }
         }
@@ -209,8 +209,8 @@ impl Shard {
     }
 
     fn leave(&mut self, raw: &[u8], scope: u32, reason: Reason) {
-        let run = self.buffer.append_leaving(scope, raw);
-        self.part_with(Some(run), Fate::Kept(reason));
+        let stretch = self.buffer.append_leaving(scope, raw);
+        self.part_with(Some(stretch), Fate::Kept(reason));
     }
 
     /// A late span goes the way its trace went.
@@ -233,7 +233,7 @@ impl Shard {
         trace.summary.add(&read.span, raw.len());
         show(&mut trace, &read, arrival, &self.policies);
         self.policies.note_resource(&mut trace, arrival.resource);
-        trace.last_run = Some(self.buffer.append_leaving(arrival.scope, raw));
+        trace.last_stretch = Some(self.buffer.append_leaving(arrival.scope, raw));
         self.nameless.push(trace);
     }
 }

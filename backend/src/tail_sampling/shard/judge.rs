@@ -7,7 +7,7 @@ use super::super::evaluate::Verdict;
 use super::super::inscription::{Reason, Source};
 use super::super::outcome::Outcome;
 use super::super::policy::Decision;
-use super::super::segments::RunId;
+use super::super::segments::StretchId;
 use super::super::sighting::show_again;
 use super::super::trace::Trace;
 use super::super::traces::Sequence;
@@ -22,8 +22,10 @@ const BYTES_SLICE: usize = 64;
 const ROOM: usize = 256;
 /// Spans that are as much work as one trace more.
 const SPANS_AS_A_TRACE: u32 = 16;
-/// Runs of one trace that leave or are let go at once: a fraction of a millisecond.
+/// Runs of one trace that leave at once, but for those of its last stretch: a fraction of a millisecond.
 const RUNS_SLICE: usize = 4096;
+/// Stretches of one trace that are let go at once, each perhaps with its segment: the same.
+const STRETCHES_SLICE: usize = 128;
 
 impl Shard {
     /// Judges traces that are due, about `max` of ordinary size, and those that are too many; tells
@@ -45,7 +47,7 @@ impl Shard {
         let mut judged = due.len();
         let mut work = judged;
         if self.held().bytes > self.settings.max_bytes {
-            self.buffer.log.drop_spare(0);
+            self.buffer.log.drop_spares();
         }
         let over_bytes =
             self.held().bytes > self.settings.max_bytes && !self.settings.block_on_overflow;
@@ -93,7 +95,7 @@ impl Shard {
         }
         let verdicts = self.policies.judge(&due, now, &mut self.tally.policies, stopwatch);
         self.decided.look_ahead(due.iter().map(Trace::key));
-        self.buffer.look_ahead(due.iter().filter_map(|trace| trace.last_run));
+        self.buffer.look_ahead(due.iter().filter_map(|trace| trace.last_stretch));
         for (trace, verdict) in due.into_iter().zip(verdicts) {
             self.released -= usize::from(trace.outcome.is_some());
             self.conclude(&trace, verdict, now);
@@ -148,10 +150,10 @@ impl Shard {
             Decision::Sampled => {
                 self.kept_traces.note(&trace.summary.trace_id);
                 let reason = Reason::of(verdict, Source::Policies);
-                self.part_with(trace.last_run, Fate::Kept(reason));
+                self.part_with(trace.last_stretch, Fate::Kept(reason));
             }
             Decision::NotSampled | Decision::Dropped => {
-                self.part_with(trace.last_run, Fate::Discarded);
+                self.part_with(trace.last_stretch, Fate::Discarded);
             }
         }
     }
@@ -160,19 +162,21 @@ impl Shard {
     /// the decisions. Source: contrib v0.156 tailsamplingprocessor/processor.go.
     fn settle_too_large(&mut self, trace: &Trace, now: Instant) {
         self.note_decision(trace, Verdict::NOT_SAMPLED, now);
-        self.part_with(trace.last_run, Fate::TooLarge);
+        self.part_with(trace.last_stretch, Fate::TooLarge);
     }
 
     /// Has the spans of a chain leave, or lets go of them; what is left of a giant one follows with
     /// the next slices.
-    pub(super) fn part_with(&mut self, last: Option<RunId>, fate: Fate) {
+    pub(super) fn part_with(&mut self, last: Option<StretchId>, fate: Fate) {
         let Some(last) = last else { return };
         let (spans, rest) = match fate {
             Fate::Kept(reason) => {
                 (0, self.outgoing.push_chain(last, reason, RUNS_SLICE, &self.buffer))
             }
-            Fate::DiscardedEarly => self.buffer.release_chain_early(Some(last), RUNS_SLICE),
-            Fate::Discarded | Fate::TooLarge => self.buffer.release_chain(Some(last), RUNS_SLICE),
+            Fate::DiscardedEarly => self.buffer.release_chain_early(Some(last), STRETCHES_SLICE),
+            Fate::Discarded | Fate::TooLarge => {
+                self.buffer.release_chain(Some(last), STRETCHES_SLICE)
+            }
         };
         match fate {
             Fate::TooLarge => self.tally.too_large_spans += spans as u64,

@@ -536,11 +536,10 @@ fn others_see_which_traces_are_kept() {
 
 #[test]
 fn a_giant_leaves_or_is_let_go_a_little_at_a_time_and_all_of_it() {
-    // Two traces by turns, so that each span is a run by itself.
+    // Two traces by turns, so that each span is a run by itself, in many small segments.
     let spans: Vec<_> = (0..20_000).map(|number| TestSpan::new(1 + number % 2, number)).collect();
     for (policy, kept) in [(ALL, spans.len()), (ERRORS, 0)] {
-        let settings = Settings { segment_bytes: 1 << 20, ..settings() };
-        let mut bench = Bench::new(policy, settings);
+        let mut bench = Bench::new(policy, settings());
         bench.admit(&spans);
         bench.pass(WAIT);
         let (mut slices, mut left) = (0, spans.len());
@@ -550,7 +549,7 @@ fn a_giant_leaves_or_is_let_go_a_little_at_a_time_and_all_of_it() {
             left = bench.shard.held().spans - leaving;
             assert!(before - left <= 5000, "{} spans at once", before - left);
         }
-        assert_eq!((left, slices), (0, 6));
+        assert!(left == 0 && slices >= 6, "{left} spans are left after {slices} slices");
         let numbers = bench.forwarded();
         assert_eq!(numbers.iter().collect::<std::collections::BTreeSet<_>>().len(), kept);
         assert_eq!(bench.shard.held().spans, 0);
