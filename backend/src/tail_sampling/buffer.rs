@@ -4,7 +4,10 @@ use super::headers::Headers;
 use super::sealing::Compression;
 use super::segments::{Appended, Log, RunId, StretchId};
 
-/// The log and its headers, which count the segments that have spans under them.
+/// Headers that are let go with a run or a stretch.
+const SCOPES_AT_ONCE: usize = 64;
+
+/// The log and its headers, which count the segments that noted them.
 #[derive(Debug)]
 pub(super) struct Buffer {
     /// Span bytes.
@@ -21,7 +24,7 @@ impl Buffer {
 
     /// Appends a span, a field of its scope entry, to the chain of stretches that ends with `last`.
     ///
-    /// Gives the new end of the chain when a run was begun.
+    /// Gives the end of the chain, a new one or not, when a run was begun.
     #[inline]
     pub(super) fn append(
         &mut self,
@@ -59,7 +62,7 @@ impl Buffer {
     /// Lets go of one run, once, of a stretch that will not be let go as a whole.
     pub(super) fn release_run(&mut self, id: RunId) {
         self.log.release_run(id);
-        self.release_scopes();
+        self.release_scopes(SCOPES_AT_ONCE);
     }
 
     /// Lets go of `max` stretches of the chain that ends with `last`; tells how many spans they had,
@@ -93,17 +96,31 @@ impl Buffer {
             let Some(id) = next else { break };
             next = self.log.before(id);
             spans += release(&mut self.log, id);
-            self.release_scopes();
+            self.release_scopes(SCOPES_AT_ONCE);
         }
         (spans, next)
     }
 
-    /// Lets go of what segments that are gone had noted.
+    /// Lets go of `max` headers that segments held; tells whether there was one. Few are left after
+    /// each of the above, unless a segment had many.
     #[inline]
-    fn release_scopes(&mut self) {
-        while let Some(scope) = self.log.take_freed_scope() {
+    pub(super) fn release_scopes(&mut self, max: usize) -> bool {
+        for done in 0..max {
+            let Some(scope) = self.log.take_freed_scope() else { return done > 0 };
             self.headers.release_scope(scope);
         }
+        true
+    }
+
+    /// Whether there are headers that segments held and that are to be let go.
+    pub(super) fn has_freed_scopes(&self) -> bool {
+        self.log.has_freed_scopes()
+    }
+
+    /// Seals or packs about so many bytes of the log.
+    pub(super) fn upkeep(&mut self, bytes: usize) {
+        self.log.upkeep(bytes);
+        self.release_scopes(SCOPES_AT_ONCE);
     }
 
     /// Bytes of all that.

@@ -1,4 +1,4 @@
-//! Resource and scope headers, each kept once for as long as a span is under it.
+//! Resource and scope headers, each kept once for as long as a segment is that had a span under it.
 //!
 //! A header is what an entry says besides its nested entries: the resource or scope message, the
 //! schema URL and fields unknown to us, as the bytes they came in.
@@ -40,9 +40,9 @@ struct ScopeHeader {
     bytes: Box<[u8]>,
     hash: u64,
     resource: u32,
-    /// Segments that have spans under it, and readers.
+    /// Segments that noted it, as often as they did, and readers.
     uses: usize,
-    /// The segment that was last counted among these.
+    /// The segment that noted it last.
     noted_by: u64,
 }
 
@@ -119,15 +119,26 @@ impl Headers {
     }
 
     /// Notes that a segment, which has this serial number above 0, has spans under a scope header, to
-    /// be let go by [`Headers::release_scope`]; tells whether it does so now. What two segments are
-    /// filled with by turns is noted more than once.
+    /// be let go by [`Headers::release_scope`]. Tells how many bytes are held by nothing else but the
+    /// reader, or nothing if it was the last to be noted already. What two segments are filled with by
+    /// turns is noted more than once.
     #[inline]
-    pub(super) fn note_segment(&mut self, scope: u32, serial: u64) -> bool {
+    pub(super) fn note_segment(&mut self, scope: u32, serial: u64) -> Option<usize> {
         let header = &mut self.scopes[scope];
-        let is_new = header.noted_by != serial;
+        if header.noted_by == serial {
+            return None;
+        }
         header.noted_by = serial;
-        header.uses += usize::from(is_new);
-        is_new
+        header.uses += 1;
+        if header.uses > 2 {
+            return Some(0);
+        }
+        let scope = header.bytes.len() + size_of::<ScopeHeader>();
+        let resource = &self.resources[header.resource];
+        Some(match resource.uses {
+            0..=2 => scope + resource.bytes.len() + size_of::<ResourceHeader>(),
+            _ => scope,
+        })
     }
 
     /// Lets go of a scope header; the last one to do so removes it.
@@ -276,8 +287,10 @@ mod tests {
         let mut headers = Headers::new(1);
         for service in 0..1000_u32 {
             let (resource, scope) = acquire(&mut headers, &entry(&service.to_le_bytes()));
-            assert!(headers.note_segment(scope, 7));
-            assert!(!headers.note_segment(scope, 7));
+            let before = headers.allocated();
+            let bytes = headers.note_segment(scope, 7).unwrap();
+            assert!(bytes > 0 && (bytes == before || service > 0));
+            assert_eq!(headers.note_segment(scope, 7), None);
             headers.release_scope(scope);
             headers.release_resource(resource);
         }

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! A *run* is a number of spans of one trace under one scope that stand in a row, kept as the fields
-//! they were in their scope entry, so that writing them out is one copy. A *stretch* is what a segment
-//! holds of a trace: a chain of runs, from the last to the first. The stretches of a trace form a chain
-//! too, so a trace is let go of by looking at one place for each segment that it is in. The index of a
-//! segment lies beside its bytes and goes with them.
+//! they were in their scope entry, so that writing them out is one copy. A *stretch* is a chain of runs
+//! of a trace in one segment, from the last to the first. The stretches of a trace form a chain too, so
+//! a trace is let go of by looking at about one place for each segment that it is in. The index of a
+//! segment lies beside its bytes and goes with them, as does its hold on scope headers.
 //!
 //! [`Log::upkeep`] works on full segments, a little at a time: it seals their bytes if they are to
 //! be compressed, and packs those of which much was let go early. Runs keep their places in the
@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 
 use super::sealing::{Compression, Rewriting, Table, Text};
 use super::slab::Slab;
-use segment::{FIRST, IndexSize, Segment};
+use segment::{IndexSize, NO_RUN, Segment};
 use spares::Spares;
 
 mod look_ahead;
@@ -96,10 +96,10 @@ pub(super) struct Log {
     spares: Spares,
     /// Of the segment that was filled last: about as much the next will have.
     typical: IndexSize,
-    /// Bytes of all segments; an index that grew counts when its segment is full.
+    /// Bytes of all segments; an index counts when its segment is full.
     allocated: usize,
     spans: usize,
-    /// Scope headers of segments that are gone.
+    /// Scope headers that segments held.
     freed_scopes: Vec<u32>,
 }
 
@@ -161,25 +161,32 @@ impl Log {
         }
     }
 
-    /// Notes the scope header that a run of a stretch is under. `is_new` is told a number that only
-    /// this segment has, and tells whether the header was not noted for it just before.
+    /// Notes the scope header that a run of a stretch is under. `hold` is told a number that only
+    /// this segment has; unless the header was noted for it just before, it tells how many bytes are
+    /// held only by that.
     #[inline]
     pub(super) fn note_scope(
         &mut self,
         stretch: StretchId,
         scope: u32,
-        is_new: impl FnOnce(u64) -> bool,
+        hold: impl FnOnce(u64) -> Option<usize>,
     ) {
         let segment = &mut self.segments[stretch.segment];
-        if is_new(segment.serial) {
+        if let Some(bytes) = hold(segment.serial) {
             segment.scopes.push(scope);
+            segment.header_bytes += bytes;
         }
     }
 
-    /// A scope header that a segment noted which is gone: each as often as it was noted.
+    /// A scope header that a segment noted and holds no longer: each as often as it was noted.
     #[inline]
     pub(super) fn take_freed_scope(&mut self) -> Option<u32> {
         self.freed_scopes.pop()
+    }
+
+    /// Whether there are such.
+    pub(super) fn has_freed_scopes(&self) -> bool {
+        !self.freed_scopes.is_empty()
     }
 
     /// The segment that a span of `length` bytes is written to.
@@ -193,8 +200,9 @@ impl Log {
             return number;
         }
         if let Some(current) = self.current[lane as usize] {
-            let bytes = self.segments[current].plain();
-            if bytes.capacity() - bytes.len() >= length {
+            let segment = &mut self.segments[current];
+            let bytes = segment.plain();
+            if bytes.capacity() - bytes.len() >= length && !segment.is_full(self.segment_bytes) {
                 return current;
             }
             self.fill(current, lane);
@@ -219,9 +227,20 @@ impl Log {
     /// Nothing more is written to a segment.
     fn fill(&mut self, number: u32, lane: Lane) {
         let segment = &mut self.segments[number];
+        let is_hollow = lane == Lane::Waiting && segment.is_hollow();
         self.typical = segment.index_size();
         segment.shrink_index();
         self.allocated += segment.index_allocated();
+        let bytes = segment.plain();
+        if bytes.len() < bytes.capacity() / 2 {
+            // Its headers or its index filled it.
+            self.allocated -= bytes.capacity();
+            bytes.shrink_to_fit();
+            self.allocated += bytes.capacity();
+        }
+        if is_hollow {
+            self.list(number);
+        }
         self.list_to_seal(number, lane);
     }
 
@@ -256,7 +275,7 @@ impl Log {
     /// The runs of a stretch, from its end to its beginning.
     pub(super) fn runs(&self, id: StretchId) -> impl Iterator<Item = RunId> + '_ {
         let segment = &self.segments[id.segment];
-        let some = |index: u32| (index != FIRST).then_some(index);
+        let some = |index: u32| (index != NO_RUN).then_some(index);
         let last = some(segment.stretches[id.index as usize].last);
         std::iter::successors(last, move |index| some(segment.runs[*index as usize].before))
             .map(move |index| RunId { segment: id.segment, index })
@@ -287,8 +306,7 @@ impl Log {
         if let Some(segment) = self.segments.get(id.segment)
             && segment.serial == serial
             && !self.current.contains(&Some(id.segment))
-            && let Text::Plain(bytes) = &segment.text
-            && segment.live_bytes < bytes.len() / 2
+            && segment.is_hollow()
         {
             self.list(id.segment);
         }
@@ -303,9 +321,7 @@ impl Log {
         }
         if self.current.contains(&Some(number)) {
             let serial = self.next_serial();
-            let segment = &mut self.segments[number];
-            segment.clear(serial);
-            self.freed_scopes.append(&mut segment.scopes);
+            self.segments[number].clear(serial, &mut self.freed_scopes);
             return;
         }
         let mut segment = self.segments.remove(number);
@@ -330,6 +346,7 @@ impl Log {
             {
                 self.current[lane as usize] = None;
                 let segment = self.segments.remove(current);
+                debug_assert!(segment.scopes.is_empty(), "it was cleared with its last span");
                 self.allocated -= segment.text.allocated();
             }
         }

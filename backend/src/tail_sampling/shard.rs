@@ -249,15 +249,17 @@ impl Shard {
             let (spans, _) = self.buffer.release_chain(trace.last_stretch, usize::MAX);
             self.tally.discarded_spans += spans as u64;
         }
+        self.buffer.release_scopes(usize::MAX);
         self.released = 0;
         self.former.clear();
     }
 
-    /// Whether something is to be judged at once: more is held than the settings allow, or there are
-    /// traces that wait for nothing.
+    /// Whether something is to be judged or let go at once: more is held than the settings allow, or
+    /// there is what waits for nothing.
     pub(super) fn is_over_limit(&self) -> bool {
         !self.nameless.is_empty()
             || !self.unfinished.is_empty()
+            || self.buffer.has_freed_scopes()
             || self.deadlines.has_large()
             || !self.settings.block_on_overflow && self.exceeds_limits()
     }
@@ -302,7 +304,7 @@ impl Shard {
 
     /// Seals or packs about so many bytes of the buffer, if some are to be; tells whether more are.
     pub(super) fn upkeep(&mut self, bytes: usize) -> bool {
-        self.buffer.log.upkeep(bytes);
+        self.buffer.upkeep(bytes);
         self.has_upkeep()
     }
 

@@ -1,35 +1,42 @@
 //! One segment: bytes of spans, and beside them the index of what stands in them.
 
+use hashbrown::HashSet;
+
 use super::super::sealing::Text;
 use super::{NONE, StretchId};
 
 /// Consecutive spans of one trace under one scope.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
-    /// The run before it of the same stretch, or [`FIRST`].
+    /// The run before it of the same stretch, or [`NO_RUN`].
     pub(super) before: u32,
     /// Where it stands in the plain bytes.
     pub(super) offset: u32,
     pub(super) length: u32,
     pub(super) scope: u32,
-    /// 0 when it is known here that it was let go.
+    /// 0 when it was let go by itself, or marked as let go with its stretch.
     pub(super) spans: u32,
 }
 
-/// What a segment holds of one trace.
+/// Runs of one trace in one segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stretch {
     /// The stretch before it of the same trace.
     pub(super) before: StretchId,
     /// Its chain of runs, by the last one.
     pub(super) last: u32,
-    /// Of all its runs; 0 when it was let go.
+    /// Of all its runs; 0 when it was let go as a whole.
     spans: u32,
     bytes: u32,
 }
 
-/// Marks the first run of a stretch.
-pub(super) const FIRST: u32 = u32::MAX;
+/// In place of a run's number.
+pub(super) const NO_RUN: u32 = u32::MAX;
+
+/// Runs and scopes a segment may have, however small they are: few enough that to look at all of
+/// them is a fraction of a millisecond.
+pub(super) const MAX_RUNS: usize = 16_384;
+pub(super) const MAX_SCOPES: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -40,6 +47,8 @@ pub(super) struct Segment {
     pub(super) stretches: Vec<Stretch>,
     /// The scope headers that its runs are under, each at least once.
     pub(super) scopes: Vec<u32>,
+    /// Bytes of those that nothing else held when they were noted.
+    pub(super) header_bytes: usize,
     pub(super) live_spans: usize,
     pub(super) live_bytes: usize,
     /// Whether it is among those that [`super::Log::upkeep`] works on.
@@ -71,6 +80,7 @@ impl Segment {
             runs: Vec::with_capacity(size.runs),
             stretches: Vec::with_capacity(size.stretches),
             scopes: Vec::with_capacity(size.scopes),
+            header_bytes: 0,
             live_spans: 0,
             live_bytes: 0,
             is_listed: false,
@@ -113,10 +123,24 @@ impl Segment {
         }
     }
 
+    /// Whether nothing more is to be written to it: its index is large, or it keeps as many bytes of
+    /// headers as one may have of spans.
+    #[inline]
+    pub(super) fn is_full(&self, max_header_bytes: usize) -> bool {
+        self.runs.len() >= MAX_RUNS
+            || self.scopes.len() >= MAX_SCOPES
+            || self.header_bytes >= max_header_bytes
+    }
+
+    /// Whether much of its plain text was let go, so that packing it is worth the while.
+    pub(super) fn is_hollow(&self) -> bool {
+        matches!(&self.text, Text::Plain(bytes) if self.live_bytes < bytes.len() / 2)
+    }
+
     /// Begins a stretch of a trace, behind that in another segment.
     pub(super) fn begin_stretch(&mut self, before: Option<StretchId>) -> u32 {
         let before = before.unwrap_or(NONE);
-        self.stretches.push(Stretch { before, last: FIRST, spans: 0, bytes: 0 });
+        self.stretches.push(Stretch { before, last: NO_RUN, spans: 0, bytes: 0 });
         number(self.stretches.len() - 1)
     }
 
@@ -148,6 +172,7 @@ impl Segment {
     /// Lets go of a run by itself; tells how many spans it had.
     pub(super) fn release_run(&mut self, run: u32) -> usize {
         let run = &mut self.runs[run as usize];
+        debug_assert!(run.spans > 0, "once");
         let spans = std::mem::take(&mut run.spans) as usize;
         self.live_spans -= spans;
         self.live_bytes -= run.length as usize;
@@ -158,9 +183,10 @@ impl Segment {
     /// wait for memory at each.
     pub(super) fn release(&mut self, stretch: u32) -> usize {
         let stretch = &mut self.stretches[stretch as usize];
+        debug_assert!(stretch.spans > 0, "once");
         let spans = std::mem::take(&mut stretch.spans) as usize;
         self.live_spans -= spans;
-        self.live_bytes -= stretch.bytes as usize;
+        self.live_bytes -= std::mem::take(&mut stretch.bytes) as usize;
         spans
     }
 
@@ -175,9 +201,26 @@ impl Segment {
         }
     }
 
-    /// Empties one that is written to; its scopes remain to be let go.
-    pub(super) fn clear(&mut self, serial: u64) {
+    /// Notes again under which scopes it has live runs, each once; the rest is `freed`.
+    pub(super) fn renew_scopes(&mut self, freed: &mut Vec<u32>) {
+        let live = self.runs.iter().filter(|run| run.spans > 0).map(|run| run.scope);
+        let live: HashSet<u32> = live.collect();
+        self.scopes.sort_unstable();
+        let mut last = None;
+        self.scopes.retain(|scope| {
+            let is_kept = last.replace(*scope) != Some(*scope) && live.contains(scope);
+            if !is_kept {
+                freed.push(*scope);
+            }
+            is_kept
+        });
+    }
+
+    /// Empties one that is written to, but for its scopes, which are `freed`.
+    pub(super) fn clear(&mut self, serial: u64, freed: &mut Vec<u32>) {
         self.serial = serial;
+        self.header_bytes = 0;
+        freed.append(&mut self.scopes);
         self.plain().clear();
         self.runs.clear();
         self.stretches.clear();

@@ -1,5 +1,8 @@
+use std::collections::BTreeMap;
+
 use rand::{RngExt, SeedableRng};
 
+use super::segment::{MAX_RUNS, MAX_SCOPES};
 use super::spares::TRIMS;
 use super::*;
 
@@ -38,7 +41,7 @@ fn neighbours_of_one_trace_and_scope_share_a_run() {
 }
 
 #[test]
-fn a_trace_has_one_stretch_in_each_segment() {
+fn a_trace_is_a_stretch_in_each_segment() {
     let mut log = Log::new(100, Compression::None);
     let (mut lasts, mut expected) = ([None; 2], [const { Vec::new() }; 2]);
     for number in 0..40_u8 {
@@ -91,7 +94,7 @@ fn scopes_are_let_go_with_their_segment_as_often_as_noted() {
     };
     let add = |log: &mut Log, scope: u32, length: usize| {
         let stretch = begun(log.append(None, scope, &vec![1; length]));
-        log.note_scope(stretch, scope, |_| true);
+        log.note_scope(stretch, scope, |_| Some(0));
         stretch
     };
     let first: Vec<_> = [1, 2, 1, 3].map(|scope| add(&mut log, scope, 25)).into();
@@ -108,7 +111,7 @@ fn scopes_are_let_go_with_their_segment_as_often_as_noted() {
     let mut serials = Vec::new();
     log.note_scope(current[0], 1, |serial| {
         serials.push(serial);
-        false
+        None
     });
     for id in current {
         log.release(id);
@@ -117,7 +120,7 @@ fn scopes_are_let_go_with_their_segment_as_often_as_noted() {
     let next = add(&mut log, 6, 20);
     log.note_scope(next, 6, |serial| {
         serials.push(serial);
-        false
+        None
     });
     assert_ne!(serials[0], serials[1]);
 }
@@ -131,7 +134,7 @@ fn a_giant_gets_a_segment_of_its_own() {
     assert_eq!(small.segment, next.segment);
     assert_eq!(read(&log, giant), [1; 1000]);
     log.release(giant);
-    assert!(log.allocated() < 300, "{}", log.allocated());
+    assert_eq!(log.allocated(), 100, "the segment that is written to");
 }
 
 #[test]
@@ -173,9 +176,43 @@ fn buffers_are_kept_as_they_are_needed_and_given_back_when_they_are_not() {
     assert_eq!(log.allocated(), 0);
 }
 
+/// How often segments hold each scope, by what they say.
+#[derive(Default)]
+struct Held(BTreeMap<u32, usize>);
+
+impl Held {
+    /// Has the segment of a stretch note a scope that a run of it is under, at times needlessly.
+    fn note(&mut self, log: &mut Log, stretch: StretchId, scope: u32, needlessly: bool) {
+        let is_noted = log.segments[stretch.segment].scopes.contains(&scope);
+        if !is_noted || needlessly {
+            log.note_scope(stretch, scope, |_| Some(0));
+            *self.0.entry(scope).or_default() += 1;
+        }
+    }
+
+    /// What is let go was held, and what live runs are under is held.
+    fn check(&mut self, log: &mut Log) {
+        while let Some(scope) = log.take_freed_scope() {
+            *self.0.get_mut(&scope).unwrap() -= 1;
+        }
+        let mut held: BTreeMap<u32, usize> = BTreeMap::new();
+        for segment in log.segments.values_mut() {
+            for run in segment.runs.iter().filter(|run| run.spans > 0 && segment.live_spans > 0) {
+                assert!(segment.scopes.contains(&run.scope));
+            }
+            for scope in &segment.scopes {
+                *held.entry(*scope).or_default() += 1;
+            }
+        }
+        self.0.retain(|_, count| *count > 0);
+        assert_eq!(self.0, held);
+    }
+}
+
 /// Traces of some spans of all lengths, each with the bytes it should have.
 fn random_traces(
     log: &mut Log,
+    held: &mut Held,
     random: &mut impl RngExt,
     count: usize,
 ) -> Vec<(StretchId, Vec<u8>)> {
@@ -183,12 +220,16 @@ fn random_traces(
     for number in 0..2 * count {
         // Each has at least one.
         let place = if number < count { number } else { random.random_range(0..count) };
-        let length = random.random_range(1..400);
+        // From 500 on, a segment by itself.
+        let longest = if random.random_bool(0.1) { 900 } else { 400 };
+        let length = random.random_range(1..longest);
         let bytes: Vec<u8> =
             (0..length).map(|place| u8::try_from(place * number % 251).unwrap()).collect();
         let (last, all) = &mut traces[place];
-        if let Appended::Run(stretch) = log.append(*last, random.random_range(0..2), &bytes) {
+        let scope = random.random_range(0..9);
+        if let Appended::Run(stretch) = log.append(*last, scope, &bytes) {
             *last = Some(stretch);
+            held.note(log, stretch, scope, random.random_bool(0.1));
         }
         all.extend(bytes);
     }
@@ -220,15 +261,16 @@ fn let_go(log: &mut Log, last: StretchId, way: u32) {
 fn sealing_and_packing_change_no_trace_whenever_others_are_let_go() {
     let mut random = rand::rngs::StdRng::seed_from_u64(5);
     for compression in [Compression::None, Compression::Lz4] {
-        let mut log = Log::new(2000, compression);
+        let (mut log, mut held) = (Log::new(2000, compression), Held::default());
         let mut traces = Vec::new();
         for _ in 0..300 {
-            traces.extend(random_traces(&mut log, &mut random, 20));
-            for _ in 0..random.random_range(0..25) {
+            traces.extend(random_traces(&mut log, &mut held, &mut random, 20));
+            for _ in 0..random.random_range(0..25).min(traces.len() - 1) {
                 let (last, _) = traces.swap_remove(random.random_range(0..traces.len()));
                 let_go(&mut log, last, random.random_range(0..3));
             }
             log.upkeep(random.random_range(0..12_000));
+            held.check(&mut log);
             for _ in 0..10 {
                 let (last, bytes) = &traces[random.random_range(0..traces.len())];
                 assert_eq!(read(&log, *last), *bytes);
@@ -253,7 +295,8 @@ fn sealing_and_packing_change_no_trace_whenever_others_are_let_go() {
         for _ in 0..=3 * TRIMS {
             log.trim();
         }
-        assert_eq!((log.spans(), log.allocated()), (0, 0));
+        held.check(&mut log);
+        assert_eq!((log.spans(), log.allocated(), held.0.len()), (0, 0, 0));
     }
 }
 
@@ -275,4 +318,60 @@ fn what_is_let_go_early_is_not_held_until_its_segment_empties() {
     log.drop_spares();
     assert!(log.allocated() < before / 5, "{} of {before}", log.allocated());
     assert_eq!(read(&log, traces[990]), [7; 500]);
+}
+
+#[test]
+fn what_a_segment_holds_besides_spans_is_bounded() {
+    let segments_of = |traces: usize, hold: fn(u32) -> Option<usize>| {
+        let mut log = Log::new(1 << 20, Compression::None);
+        for number in 0..u32::try_from(traces).unwrap() {
+            let stretch = begun(log.append(None, number, b"tiny"));
+            log.note_scope(stretch, number, |_| hold(number));
+        }
+        let full = log.segments.values_mut().filter(|one| one.runs.len() > 1).count();
+        (full, log.allocated())
+    };
+    assert_eq!(segments_of(3 * MAX_RUNS, |_| None).0, 3);
+    assert_eq!(segments_of(3 * MAX_SCOPES, |_| Some(0)).0, 3);
+    let (segments, allocated) = segments_of(96, |_| Some(32 << 10));
+    assert_eq!(segments, 3);
+    assert!(allocated < (1 << 20) + 10_000, "{allocated}: two gave back what was not needed");
+}
+
+#[test]
+fn packing_lets_go_of_scopes_too() {
+    let mut log = Log::new(10_000, Compression::None);
+    let traces: Vec<StretchId> = (0..25)
+        .map(|number| {
+            let stretch = begun(log.append(None, number % 24, &[7; 500]));
+            log.note_scope(stretch, number % 24, |_| Some(0));
+            stretch
+        })
+        .collect();
+    // Of the first segment the last is left.
+    traces[..19].iter().for_each(|id| {
+        log.release_early(*id);
+    });
+    log.upkeep(10_000);
+    let mut freed: Vec<u32> = std::iter::from_fn(|| log.take_freed_scope()).collect();
+    freed.sort_unstable();
+    assert!(freed.into_iter().eq(0..19));
+    assert_eq!(read(&log, traces[19]), [7; 500]);
+}
+
+#[test]
+fn what_was_let_go_before_its_segment_was_full_is_packed_then() {
+    let mut log = Log::new(10_000, Compression::None);
+    for number in 0..20 {
+        let stretch = begun(log.append(None, 0, &[7; 500]));
+        if number % 5 > 0 {
+            log.release_early(stretch);
+        }
+    }
+    assert_eq!(log.backlog(), 0);
+    log.append(None, 0, &[7; 500]);
+    assert_eq!(log.backlog(), 1);
+    log.upkeep(10_000);
+    log.drop_spares();
+    assert!(log.allocated() < 10_000 + 3000, "{}", log.allocated());
 }

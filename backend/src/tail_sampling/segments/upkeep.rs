@@ -3,6 +3,9 @@
 use super::super::sealing::{Rewriting, Text};
 use super::Log;
 
+/// Bytes that are as much work as to look at one more run.
+const RUN_WORK: usize = 8;
+
 impl Log {
     /// How many segments wait for [`Log::upkeep`].
     pub(in super::super) fn backlog(&self) -> usize {
@@ -30,9 +33,9 @@ impl Log {
                 self.rewriting = Some((number, serial, rewriting));
                 return;
             }
-            self.replace(number, rewriting);
             // A segment costs something however little is left of it.
-            budget = budget.saturating_sub(self.segment_bytes / 16);
+            budget = budget.saturating_sub(self.segment_bytes / 16 + segment.runs.len() * RUN_WORK);
+            self.replace(number, rewriting);
         }
     }
 
@@ -62,6 +65,11 @@ impl Log {
         self.allocated += text.allocated();
         let old = std::mem::replace(&mut segment.text, text);
         self.allocated -= old.allocated();
+        segment.renew_scopes(&mut self.freed_scopes);
+        if segment.is_hollow() {
+            // Much was let go meanwhile.
+            self.list(number);
+        }
         self.recycle(old);
     }
 }

@@ -22,14 +22,17 @@ const BYTES_SLICE: usize = 64;
 const ROOM: usize = 256;
 /// Spans that are as much work as one trace more.
 const SPANS_AS_A_TRACE: u32 = 16;
-/// Runs of one trace that leave at once, but for those of its last stretch: a fraction of a millisecond.
+/// Runs of one trace that leave at once, and the rest of the stretch that passes this: a fraction of a
+/// millisecond.
 const RUNS_SLICE: usize = 4096;
 /// Stretches of one trace that are let go at once, each perhaps with its segment: the same.
 const STRETCHES_SLICE: usize = 128;
+/// Headers that are let go at once: the same.
+const SCOPES_SLICE: usize = 4096;
 
 impl Shard {
     /// Judges traces that are due, about `max` of ordinary size, and those that are too many; tells
-    /// how many. Or goes on to part with a giant.
+    /// how many. Or goes on to part with a giant or with many headers.
     ///
     /// To be called until it tells 0, with [`Shard::take`] in between. `stopwatch` times the
     /// policies and decides nothing.
@@ -41,6 +44,9 @@ impl Shard {
     ) -> usize {
         if let Some((last, fate)) = self.unfinished.pop() {
             self.part_with(Some(last), fate);
+            return 1;
+        }
+        if self.buffer.release_scopes(SCOPES_SLICE) {
             return 1;
         }
         let mut due = std::mem::take(&mut self.nameless);

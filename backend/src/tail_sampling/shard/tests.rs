@@ -555,3 +555,24 @@ fn a_giant_leaves_or_is_let_go_a_little_at_a_time_and_all_of_it() {
         assert_eq!(bench.shard.held().spans, 0);
     }
 }
+
+#[test]
+fn a_trace_under_many_headers_is_let_go_a_little_at_a_time_and_all_of_it() {
+    let settings = Settings { segment_bytes: 1 << 20, ..settings() };
+    let mut bench = Bench::new(ERRORS, settings);
+    let spans: Vec<_> = (0..20_000)
+        .map(|number| TestSpan { service: number, ..TestSpan::new(1, number) })
+        .collect();
+    bench.admit(&spans);
+    bench.pass(WAIT);
+    let (mut headers, mut slices) = (bench.shard.buffer.headers.allocated(), 0);
+    let of_each = headers / spans.len();
+    while bench.shard.judge(bench.now, 1, clock) > 0 {
+        let left = bench.shard.buffer.headers.allocated();
+        assert!(headers - left <= 5000 * of_each, "{} bytes at once", headers - left);
+        (headers, slices) = (left, slices + 1);
+    }
+    assert_eq!((headers, bench.shard.held().spans), (0, 0));
+    assert!(slices >= 5, "{slices}");
+    assert!(!bench.shard.is_over_limit());
+}
