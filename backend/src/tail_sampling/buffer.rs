@@ -2,10 +2,7 @@
 
 use super::headers::Headers;
 use super::sealing::Compression;
-use super::segments::{Appended, Log, RunId, StretchId};
-
-/// Headers that are let go with a run or a stretch.
-const SCOPES_AT_ONCE: usize = 64;
+use super::segments::{Appended, Lane, Log, RunId, StretchId};
 
 /// The log and its headers, which count the segments that noted them.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ impl Buffer {
     ) -> Option<StretchId> {
         match self.log.append(last, scope, span) {
             Appended::Run(stretch) => {
-                self.note_scope(stretch, scope);
+                self.note_scope(stretch, scope, Lane::Waiting);
                 Some(stretch)
             }
             Appended::Extension => None,
@@ -44,14 +41,14 @@ impl Buffer {
     /// Appends a span that is about to leave, as a stretch of its own.
     pub(super) fn append_leaving(&mut self, scope: u32, span: &[u8]) -> StretchId {
         let stretch = self.log.append_leaving(scope, span);
-        self.note_scope(stretch, scope);
+        self.note_scope(stretch, scope, Lane::Leaving);
         stretch
     }
 
     #[inline]
-    fn note_scope(&mut self, stretch: StretchId, scope: u32) {
+    fn note_scope(&mut self, stretch: StretchId, scope: u32, lane: Lane) {
         let headers = &mut self.headers;
-        self.log.note_scope(stretch, scope, |serial| headers.note_segment(scope, serial));
+        self.log.note_scope(stretch, scope, |serial| headers.note_segment(scope, lane, serial));
     }
 
     /// Asks memory for chains that leave or are let go next, by their ends.
@@ -62,7 +59,6 @@ impl Buffer {
     /// Lets go of one run, once, of a stretch that will not be let go as a whole.
     pub(super) fn release_run(&mut self, id: RunId) {
         self.log.release_run(id);
-        self.release_scopes(SCOPES_AT_ONCE);
     }
 
     /// Lets go of `max` stretches of the chain that ends with `last`; tells how many spans they had,
@@ -96,14 +92,12 @@ impl Buffer {
             let Some(id) = next else { break };
             next = self.log.before(id);
             spans += release(&mut self.log, id);
-            self.release_scopes(SCOPES_AT_ONCE);
         }
         (spans, next)
     }
 
-    /// Lets go of `max` headers that segments held; tells whether there was one. Few are left after
-    /// each of the above, unless a segment had many.
-    #[inline]
+    /// Lets go of `max` headers that segments held; tells whether there was one. What else lets go
+    /// leaves that to be done, since a segment may have had many.
     pub(super) fn release_scopes(&mut self, max: usize) -> bool {
         for done in 0..max {
             let Some(scope) = self.log.take_freed_scope() else { return done > 0 };
@@ -120,7 +114,6 @@ impl Buffer {
     /// Seals or packs about so many bytes of the log.
     pub(super) fn upkeep(&mut self, bytes: usize) {
         self.log.upkeep(bytes);
-        self.release_scopes(SCOPES_AT_ONCE);
     }
 
     /// Bytes of all that.

@@ -1,4 +1,5 @@
-//! Resource and scope headers, each kept once for as long as a segment is that had a span under it.
+//! Resource and scope headers, each kept once for as long as a segment holds it: until that goes, or
+//! is packed or sealed with no span under it.
 //!
 //! A header is what an entry says besides its nested entries: the resource or scope message, the
 //! schema URL and fields unknown to us, as the bytes they came in.
@@ -10,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::places::Place;
 use super::policy::Seen;
+use super::segments::Lane;
 use super::slab::Slab;
 
 /// The headers of a shard.
@@ -42,8 +44,8 @@ struct ScopeHeader {
     resource: u32,
     /// Segments that noted it, as often as they did, and readers.
     uses: usize,
-    /// The segment that noted it last.
-    noted_by: u64,
+    /// The segment of each lane that noted it last, or 0.
+    noted_by: [u64; 2],
 }
 
 impl Headers {
@@ -111,7 +113,7 @@ impl Headers {
         self.resources[resource].uses += 1;
         let bytes: Box<[u8]> = self.scratch.as_slice().into();
         self.bytes += bytes.len() + size_of::<ScopeHeader>();
-        let header = ScopeHeader { bytes, hash, resource, uses: 1, noted_by: 0 };
+        let header = ScopeHeader { bytes, hash, resource, uses: 1, noted_by: [0; 2] };
         let number = self.scopes.insert(header);
         let scopes = &self.scopes;
         self.scope_index.insert_unique(hash, number, |number| scopes[*number].hash);
@@ -119,24 +121,30 @@ impl Headers {
     }
 
     /// Notes that a segment, which has this serial number above 0, has spans under a scope header, to
-    /// be let go by [`Headers::release_scope`]. Tells how many bytes are held by nothing else but the
-    /// reader, or nothing if it was the last to be noted already. What two segments are filled with by
-    /// turns is noted more than once.
+    /// be let go by [`Headers::release_scope`]. Nothing if it was the last of its lane to be noted
+    /// already. Else how many bytes nothing else holds, but the reader and, for as long as spans take
+    /// to leave, the other lane.
     #[inline]
-    pub(super) fn note_segment(&mut self, scope: u32, serial: u64) -> Option<usize> {
+    pub(super) fn note_segment(&mut self, scope: u32, lane: Lane, serial: u64) -> Option<usize> {
         let header = &mut self.scopes[scope];
-        if header.noted_by == serial {
+        let [noted, other] = match lane {
+            Lane::Waiting => [0, 1],
+            Lane::Leaving => [1, 0],
+        };
+        if header.noted_by[noted] == serial {
             return None;
         }
-        header.noted_by = serial;
+        header.noted_by[noted] = serial;
         header.uses += 1;
-        if header.uses > 2 {
+        let others = usize::from(header.noted_by[other] != 0);
+        if header.uses > 2 + others {
             return Some(0);
         }
         let scope = header.bytes.len() + size_of::<ScopeHeader>();
+        // A resource's uses are the reader and its scopes, of which another may be in the other lane.
         let resource = &self.resources[header.resource];
         Some(match resource.uses {
-            0..=2 => scope + resource.bytes.len() + size_of::<ResourceHeader>(),
+            0..=3 => scope + resource.bytes.len() + size_of::<ResourceHeader>(),
             _ => scope,
         })
     }
@@ -283,14 +291,44 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_noted_once_for_a_segment_and_counted_for_those_that_hold_it_alone() {
+        let mut headers = Headers::new(1);
+        let (resource, scope) = acquire(&mut headers, &entry(b"cart"));
+        let both = headers.allocated();
+        // The leaving one is gone soon, and the other holds everything then.
+        assert_eq!(headers.note_segment(scope, Lane::Leaving, 7), Some(both));
+        assert_eq!(headers.note_segment(scope, Lane::Waiting, 8), Some(both));
+        for _ in 0..3 {
+            assert_eq!(headers.note_segment(scope, Lane::Leaving, 7), None);
+            assert_eq!(headers.note_segment(scope, Lane::Waiting, 8), None);
+        }
+        assert_eq!(headers.note_segment(scope, Lane::Waiting, 9), Some(0), "8 has it already");
+
+        // Other scopes under that resource.
+        let mut add = |name: &[u8]| {
+            let mut writer = Writer::new();
+            writer.message(2, |scope| scope.message(1, |scope| scope.bytes(1, name)));
+            let entry = writer.into_vec();
+            let scope_entry = ResourceEntry { content: &entry }.scopes().next().unwrap();
+            let before = headers.allocated();
+            let scope = headers.acquire_scope(resource, scope_entry, |_| {});
+            (headers.note_segment(scope, Lane::Waiting, 9), headers.allocated() - before)
+        };
+        let (counted, own) = add(b"second");
+        assert!(counted > Some(own), "{counted:?}: the other may have left");
+        let (counted, own) = add(b"third");
+        assert_eq!(counted, Some(own));
+    }
+
+    #[test]
     fn unused_headers_vanish() {
         let mut headers = Headers::new(1);
         for service in 0..1000_u32 {
             let (resource, scope) = acquire(&mut headers, &entry(&service.to_le_bytes()));
             let before = headers.allocated();
-            let bytes = headers.note_segment(scope, 7).unwrap();
+            let bytes = headers.note_segment(scope, Lane::Waiting, 7).unwrap();
             assert!(bytes > 0 && (bytes == before || service > 0));
-            assert_eq!(headers.note_segment(scope, 7), None);
+            assert_eq!(headers.note_segment(scope, Lane::Waiting, 7), None);
             headers.release_scope(scope);
             headers.release_resource(resource);
         }

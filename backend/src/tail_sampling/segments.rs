@@ -10,7 +10,8 @@
 //! they were in their scope entry, so that writing them out is one copy. A *stretch* is a chain of runs
 //! of a trace in one segment, from the last to the first. The stretches of a trace form a chain too, so
 //! a trace is let go of by looking at about one place for each segment that it is in. The index of a
-//! segment lies beside its bytes and goes with them, as does its hold on scope headers.
+//! segment lies beside its bytes and goes with them. It holds the scope headers that its runs are
+//! under until it goes; when it is packed or sealed, it lets go of those it has no live run under.
 //!
 //! [`Log::upkeep`] works on full segments, a little at a time: it seals their bytes if they are to
 //! be compressed, and packs those of which much was let go early. Runs keep their places in the
@@ -73,8 +74,10 @@ pub(super) enum Appended {
 
 /// What is kept apart, so that spans which leave at once make no holes among those that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lane {
+pub(super) enum Lane {
+    /// Spans of traces that wait.
     Waiting,
+    /// Spans that leave soon.
     Leaving,
 }
 
@@ -368,7 +371,8 @@ impl Log {
     /// Bytes of all segments and of the spare buffers.
     pub(super) fn allocated(&self) -> usize {
         let rewriting = self.rewriting.as_ref().map_or(0, |(.., rewriting)| rewriting.allocated());
-        self.allocated + self.spares.allocated() + rewriting
+        let freed = self.freed_scopes.capacity() * size_of::<u32>();
+        self.allocated + self.spares.allocated() + rewriting + freed
     }
 }
 

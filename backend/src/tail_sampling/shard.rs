@@ -115,6 +115,9 @@ pub(super) struct Shard {
     journal: Option<Journal>,
 }
 
+/// Headers that are let go at once: a fraction of a millisecond.
+const SCOPES_SLICE: usize = 1024;
+
 /// What becomes of the spans of a trace.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -220,6 +223,7 @@ impl Shard {
             return None;
         }
         let written = self.outgoing.take(size, &mut self.buffer, self.policies.names())?;
+        self.buffer.release_scopes(SCOPES_SLICE);
         let Written { request, spans, unreadable_trace_states } = written;
         self.tally.unreadable_trace_states += unreadable_trace_states;
         Some(Batch::empty(Signal::Traces).part(request.into(), spans))
@@ -259,9 +263,15 @@ impl Shard {
     pub(super) fn is_over_limit(&self) -> bool {
         !self.nameless.is_empty()
             || !self.unfinished.is_empty()
-            || self.buffer.has_freed_scopes()
+            || self.has_freed_headers()
             || self.deadlines.has_large()
             || !self.settings.block_on_overflow && self.exceeds_limits()
+    }
+
+    /// Whether there are headers to be let go that nothing is under any more. Spans wait for
+    /// [`Shard::judge`] to do so, or they would pile up.
+    pub(super) fn has_freed_headers(&self) -> bool {
+        self.buffer.has_freed_scopes()
     }
 
     /// Whether nothing more may be taken in until traces are due.
@@ -305,6 +315,7 @@ impl Shard {
     /// Seals or packs about so many bytes of the buffer, if some are to be; tells whether more are.
     pub(super) fn upkeep(&mut self, bytes: usize) -> bool {
         self.buffer.upkeep(bytes);
+        self.buffer.release_scopes(SCOPES_SLICE);
         self.has_upkeep()
     }
 

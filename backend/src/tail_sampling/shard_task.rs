@@ -137,6 +137,8 @@ impl ShardTask {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.dispatch(&mut work);
+            // Of headers that nothing is under any more, what the last step left: spans wait for it.
+            work.is_judging |= self.shard.has_freed_headers();
             let may_admit = self.may_admit(&work);
             let has_upkeep = self.shard.has_upkeep();
             tokio::select! {

@@ -206,6 +206,27 @@ async fn blocked_senders_are_refused_until_a_trace_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn spans_are_taken_in_while_a_request_under_many_headers_is_on_its_way() {
+    let sink = Sink::new(&[Answer::Hang]);
+    let commons = Arc::default();
+    let (processor, _) = start_among(&commons, &config(), &sink);
+    settle().await;
+    // Without a trace id, so they leave with the next tick.
+    let spans: Vec<_> =
+        (0..4000).map(|number| TestSpan { service: number, ..TestSpan::new(0, number) }).collect();
+    processor.consume(batch(&spans)).await.unwrap();
+    sink.calls.notified().await;
+    let begun = clock::now();
+    processor.consume(batch(&[TestSpan::new(1, 1)])).await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let answer = commons.admin().ask(&format!("/api/traces/{:032x}", 1)).await.unwrap();
+    assert_eq!(answer[0]["state"], "buffered");
+    assert_eq!(clock::now(), begun, "without waiting for a tick");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_judges_and_forwards_what_is_there() {
     let sink = Sink::new(&[Answer::Reject(RejectedKind::Retryable)]);
     let (processor, losses) = start(&config(), &sink);

@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use super::{Log, NONE, StretchId};
 
-/// Chains that are followed side by side, and how far: to follow them all to their beginnings
-/// (16 steps) took longer than it saved.
+/// Chains that are followed side by side, and for how many stretches. Measured when a step went from
+/// run to run: to follow chains to their beginnings (16 steps) took longer than it saved.
 const TOGETHER: usize = 32;
 const STEPS: usize = 4;
 

@@ -45,7 +45,8 @@ pub(super) struct Segment {
     pub(super) text: Text,
     pub(super) runs: Vec<Run>,
     pub(super) stretches: Vec<Stretch>,
-    /// The scope headers that its runs are under, each at least once.
+    /// The scope headers that its live runs are under, each at least once; until it is packed or
+    /// sealed, those of all its runs.
     pub(super) scopes: Vec<u32>,
     /// Bytes of those that nothing else held when they were noted.
     pub(super) header_bytes: usize,

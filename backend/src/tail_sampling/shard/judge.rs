@@ -11,7 +11,7 @@ use super::super::segments::StretchId;
 use super::super::sighting::show_again;
 use super::super::trace::Trace;
 use super::super::traces::Sequence;
-use super::{Fate, Shard};
+use super::{Fate, SCOPES_SLICE, Shard};
 
 /// How many places the row of traces may have for each trace that may wait: traces judged ahead of
 /// their turn leave holes.
@@ -27,8 +27,6 @@ const SPANS_AS_A_TRACE: u32 = 16;
 const RUNS_SLICE: usize = 4096;
 /// Stretches of one trace that are let go at once, each perhaps with its segment: the same.
 const STRETCHES_SLICE: usize = 128;
-/// Headers that are let go at once: the same.
-const SCOPES_SLICE: usize = 4096;
 
 impl Shard {
     /// Judges traces that are due, about `max` of ordinary size, and those that are too many; tells
@@ -106,6 +104,7 @@ impl Shard {
             self.released -= usize::from(trace.outcome.is_some());
             self.conclude(&trace, verdict, now);
         }
+        self.buffer.release_scopes(SCOPES_SLICE);
         judged
     }
 

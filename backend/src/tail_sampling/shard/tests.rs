@@ -557,22 +557,45 @@ fn a_giant_leaves_or_is_let_go_a_little_at_a_time_and_all_of_it() {
 }
 
 #[test]
-fn a_trace_under_many_headers_is_let_go_a_little_at_a_time_and_all_of_it() {
-    let settings = Settings { segment_bytes: 1 << 20, ..settings() };
-    let mut bench = Bench::new(ERRORS, settings);
-    let spans: Vec<_> = (0..20_000)
-        .map(|number| TestSpan { service: number, ..TestSpan::new(1, number) })
-        .collect();
-    bench.admit(&spans);
-    bench.pass(WAIT);
-    let (mut headers, mut slices) = (bench.shard.buffer.headers.allocated(), 0);
-    let of_each = headers / spans.len();
-    while bench.shard.judge(bench.now, 1, clock) > 0 {
-        let left = bench.shard.buffer.headers.allocated();
-        assert!(headers - left <= 5000 * of_each, "{} bytes at once", headers - left);
-        (headers, slices) = (left, slices + 1);
+fn traces_under_many_headers_are_let_go_a_little_at_a_time_and_all_of_it() {
+    for traces in [1, 200] {
+        let settings = Settings { segment_bytes: 1 << 20, ..settings() };
+        let mut bench = Bench::new(ERRORS, settings);
+        // In five segments, each with 4,096 headers and spans of all traces.
+        let spans: Vec<_> = (0..20_000)
+            .map(|number| TestSpan {
+                service: number,
+                ..TestSpan::new(1 + number % traces, number)
+            })
+            .collect();
+        bench.admit(&spans);
+        bench.pass(WAIT);
+        let (mut headers, mut slices) = (bench.shard.buffer.headers.allocated(), 0);
+        let of_each = headers / spans.len();
+        while bench.shard.judge(bench.now, 256, clock) > 0 {
+            let left = bench.shard.buffer.headers.allocated();
+            assert!(headers - left <= 1100 * of_each, "{} bytes at once", headers - left);
+            (headers, slices) = (left, slices + 1);
+        }
+        assert_eq!((headers, bench.shard.held().spans), (0, 0));
+        assert!(slices >= 18, "{slices}");
+        assert!(!bench.shard.is_over_limit());
     }
-    assert_eq!((headers, bench.shard.held().spans), (0, 0));
-    assert!(slices >= 5, "{slices}");
-    assert!(!bench.shard.is_over_limit());
+}
+
+#[test]
+fn a_request_under_many_headers_leaves_most_of_them_to_the_slices_after_it() {
+    let request = RequestSize { spans: 4000, bytes: 1 << 20, max_bytes: 1 << 20 };
+    let mut bench = Bench::new(ALL, Settings { segment_bytes: 1 << 20, request, ..settings() });
+    let spans: Vec<_> =
+        (0..4000).map(|number| TestSpan { service: number, ..TestSpan::new(0, number) }).collect();
+    bench.admit(&spans);
+    while bench.shard.judge(bench.now, 256, clock) > 0 {}
+    let headers = bench.shard.buffer.headers.allocated();
+    assert_eq!(bench.shard.take(Take::Any).unwrap().items(), spans.len());
+    let left = bench.shard.buffer.headers.allocated();
+    assert!(left > headers / 2, "{left} of {headers}");
+    assert!(bench.shard.has_freed_headers());
+    while bench.shard.judge(bench.now, 256, clock) > 0 {}
+    assert_eq!(bench.shard.buffer.headers.allocated(), 0);
 }
