@@ -182,7 +182,8 @@ impl Reloads {
         }
     }
 
-    /// Puts a configuration in force if it is right; tells of it in any case.
+    /// Puts a configuration in force if it is right; tells of it in any case. Who sees the last log
+    /// line finds the outcome in the metrics and in the answers about reloads.
     fn reload(&self, app: &App, running: &mut Running, document: Result<Document, Problems>) {
         let model = match document.and_then(|document| Model::read(document, &app.registry)) {
             Ok(model) => model,
@@ -191,30 +192,30 @@ impl Reloads {
                     error!(%problem, "the new configuration is wrong");
                 }
                 let told: Vec<String> = problems.errors().iter().map(ToString::to_string).collect();
-                let problems = told.len();
-                error!(problems, "the new configuration was not put in force, nothing changed");
                 self.note(&self.invalid, 0.0, json!({"outcome": "invalid", "problems": told}));
+                let problems = problems.errors().len();
+                error!(problems, "the new configuration was not put in force, nothing changed");
                 return;
             }
         };
         match running.reload(&model) {
             Reloaded::Unchanged => {
-                info!("the configuration says what is in force already");
                 self.note(&self.unchanged, 1.0, json!({"outcome": "unchanged"}));
+                info!("the configuration says what is in force already");
             }
             Reloaded::Applied(paths) => {
                 for warning in &model.warnings {
                     warn!("{warning}");
                 }
-                info!(changed = paths.join(" "), "the new configuration is in force");
                 self.note(&self.applied, 1.0, json!({"outcome": "applied", "changed": paths}));
+                info!(changed = paths.join(" "), "the new configuration is in force");
             }
             Reloaded::NeedsRestart(paths) => {
                 for path in &paths {
                     warn!(path, "cannot change while the process runs");
                 }
-                warn!("the new configuration needs a restart, nothing changed");
                 self.note(&self.needs_restart, 0.0, json!({"outcome": "restart", "fixed": paths}));
+                warn!("the new configuration needs a restart, nothing changed");
             }
         }
     }
