@@ -1,17 +1,33 @@
 //! Loopback addresses: all of 127.0.0.0/8 is this machine.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::TestbedError;
 
-/// An address that no other part of this process has been given, and hardly any other process.
+/// 127.64.0.0/10 in blocks of 4096 addresses, one for each process.
+const BLOCKS: u32 = 1024;
+/// Who listens here at the first address of a block has the block.
+const CLAIM: u16 = 4316;
+
+/// An address that no other part of this process has been given, and no other process that asks here.
 pub fn unique() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let count = NEXT.fetch_add(1, Ordering::Relaxed);
-    // 127.64.0.0/10 in 1024 blocks of 4096 addresses, one block for each process id.
-    let block = std::process::id() % 1024;
-    Ipv4Addr::from(0x7f40_0000 | block << 12 | (count + 1) & 0xfff)
+    static BLOCK: LazyLock<(u32, Option<TcpListener>)> = LazyLock::new(|| {
+        let own = std::process::id();
+        let mut blocks = (own..own + BLOCKS).map(|number| number % BLOCKS);
+        let claimed = blocks.find_map(|block| {
+            let listener = TcpListener::bind((address(block, 0), CLAIM)).ok()?;
+            Some((block, Some(listener)))
+        });
+        claimed.unwrap_or((own % BLOCKS, None))
+    });
+    address(BLOCK.0, NEXT.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
+fn address(block: u32, number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x7f40_0000 | block << 12 | number & 0xfff)
 }
 
 /// Makes sure that nothing listens on `address` yet.

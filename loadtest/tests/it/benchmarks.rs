@@ -105,7 +105,8 @@ async fn a_gateway_that_cheats_is_voided() {
     let (drops, splits) = (write("drops.yaml", drops), write("splits.yaml", splits));
     let sut = ["--sut", &edge, "--sut-config", text(&drops), "--sut-name", "dropper"];
     let peer = ["--peer", &edge, "--peer-config", text(&splits), "--peer-name", "splitter"];
-    let work = ["--spans", "2000", "--rounds", "1", "--patience", "1s"];
+    // So many backends that services are spread over them, wherever they are.
+    let work = ["--spans", "2000", "--rounds", "1", "--patience", "1s", "--backends", "12"];
     let Run { is_valid, results, said } =
         bench(&folder, &[&["edge"][..], &sut, &peer, &work].concat()).await;
     assert!(!is_valid && !results.is_valid(), "{said}");

@@ -143,9 +143,12 @@ async fn a_million_span_names_overflow_and_the_other_services_stay_exact() {
         page.sum_where(metric, |sample| sample.label("job") == "noisy")
     };
     let calls = "traces_span_metrics_calls";
+    let of_each_request = CALM.iter().flat_map(|(_, names)| *names).map(|(_, count)| count);
+    let calm_spans = requests * of_each_request.sum::<u64>();
     until("all spans are in the metrics", async || {
         let page = Page::fetch(backend.at(SPAN_METRICS)).await?;
-        Ok(noisy(&page, calls) == flood.names)
+        let all_calm: u64 = calm(&page, calls).values().sum();
+        Ok(noisy(&page, calls) == flood.names && all_calm == calm_spans)
     })
     .await
     .unwrap();

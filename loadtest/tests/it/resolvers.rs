@@ -152,7 +152,7 @@ async fn failed_lookups_are_told_apart_and_the_set_gets_old() {
 
 #[tokio::test]
 async fn a_large_shrink_is_held_back_and_then_goes_through() {
-    let (dns, edge) = by_dns(nobody(8), "interval: 100ms, shrink_hold: 3s").await;
+    let (dns, edge) = by_dns(nobody(8), "interval: 100ms, shrink_hold: 12s").await;
     edge.wait_for_backends(8).await;
     // Half an answer, for a moment.
     dns.set(Answer::Addresses(nobody(2)));

@@ -133,7 +133,7 @@ async fn who_has_no_service_for_traces_answers_a_probe_all_the_same() {
 
 #[tokio::test]
 async fn a_probe_does_not_wait_out_the_backoff() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = nobody_listens();
     let client = grpc_client(&address.to_string(), json!({}));
     for _ in 0..8 {
         client.probe(SOON).await.unwrap_err();
@@ -253,8 +253,7 @@ async fn a_refusal_and_its_delay_reach_the_client() {
 
 #[tokio::test]
 async fn nobody_listening_can_be_retried_and_names_no_host() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let client = client(&free.to_string(), json!({}));
+    let client = client(&nobody_listens().to_string(), json!({}));
     for _ in 0..2 {
         let rejected = client.send(traces(&["a"])).await.unwrap_err();
         assert_eq!(rejected.kind, RejectedKind::Retryable);
@@ -264,8 +263,8 @@ async fn nobody_listening_can_be_retried_and_names_no_host() {
 
 #[tokio::test]
 async fn a_client_that_waits_for_ready_outlives_a_restart() {
-    let served = serve_grpc().await;
-    let endpoint = served.endpoint();
+    let endpoint = nobody_listens().to_string();
+    let served = serve(json!({ "grpc": { "endpoint": endpoint } })).await;
     let client = client(&endpoint, json!({ "wait_for_ready": true }));
     client.send(traces(&["a"])).await.unwrap();
     served.receiver.shutdown(clock::now() + SOON).await;

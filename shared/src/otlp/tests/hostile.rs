@@ -478,7 +478,8 @@ async fn silent_connections_give_way_to_a_client_that_sends() {
     for _ in 0..3 {
         silent.push(door.connect().await);
     }
-    door.client().send(traces(&["a"])).await.unwrap();
+    let first = door.client();
+    first.send(traces(&["a"])).await.unwrap();
     read_to_end(&mut silent[0]).await;
     door.has_cut("quiet", 1).await;
     // One more, which pushes out the second: the client has just sent.

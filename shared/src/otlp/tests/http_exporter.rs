@@ -56,7 +56,7 @@ async fn a_refusal_and_its_delay_reach_the_client() {
 
 #[tokio::test]
 async fn nobody_listening_can_be_retried_and_names_no_host() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = nobody_listens();
     let client = client(&format!("http://{free}/v1/traces"), &json!({}));
     let rejected = client.send(traces(&["a"])).await.unwrap_err();
     assert_eq!(rejected.kind, RejectedKind::Retryable);

@@ -30,6 +30,12 @@ use crate::wire::{Signal, Writer};
 
 type Outcome = fn(Batch) -> Result<(), Rejected>;
 
+/// An address where nobody listens but who is told to: of these tests alone, so that no listener
+/// that takes any port gets it meanwhile.
+fn nobody_listens() -> SocketAddr {
+    std::net::TcpListener::bind("127.71.0.4:0").unwrap().local_addr().unwrap()
+}
+
 /// Permits of a gate that is open.
 const OPEN: usize = 1_000_000;
 

@@ -82,11 +82,10 @@ async fn without_tls_the_proxy_is_sent_the_whole_url() {
 
 #[tokio::test]
 async fn a_proxy_that_does_not_help_can_be_asked_again() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (refusing, _) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
     let (strange, _) = proxy("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
     for (address, reason) in [
-        (free, "cannot connect to the proxy"),
+        (nobody_listens(), "cannot connect to the proxy"),
         (refusing, "the proxy answered with HTTP status 407"),
         (strange, "the proxy does not speak HTTP"),
     ] {
