@@ -181,6 +181,11 @@ impl Deadlines {
         !self.large.is_empty()
     }
 
+    /// No trace waits, so none of those noted as large does.
+    pub(super) fn forget_large(&mut self) {
+        self.large.clear();
+    }
+
     /// The next trace that is due.
     pub(super) fn next(&mut self, now: Instant, traces: &Traces) -> Option<(Sequence, Cause)> {
         let now = Moment::begun(now.saturating_duration_since(self.epoch));

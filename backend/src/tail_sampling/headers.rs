@@ -122,8 +122,8 @@ impl Headers {
 
     /// Notes that a segment, which has this serial number above 0, has spans under a scope header, to
     /// be let go by [`Headers::release_scope`]. Nothing if it was the last of its lane to be noted
-    /// already. Else how many bytes nothing else holds, but the reader and, for as long as spans take
-    /// to leave, the other lane.
+    /// already. Else how many bytes nothing else holds but the reader. What spans leave under may be
+    /// told twice, for the segment they leave from is gone soon.
     #[inline]
     pub(super) fn note_segment(&mut self, scope: u32, lane: Lane, serial: u64) -> Option<usize> {
         let header = &mut self.scopes[scope];

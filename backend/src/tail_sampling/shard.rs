@@ -259,19 +259,13 @@ impl Shard {
     }
 
     /// Whether something is to be judged or let go at once: more is held than the settings allow, or
-    /// there is what waits for nothing.
+    /// there is what waits for nothing. Not so once [`Shard::judge`] tells 0.
     pub(super) fn is_over_limit(&self) -> bool {
         !self.nameless.is_empty()
             || !self.unfinished.is_empty()
-            || self.has_freed_headers()
+            || self.buffer.has_freed_scopes()
             || self.deadlines.has_large()
             || !self.settings.block_on_overflow && self.exceeds_limits()
-    }
-
-    /// Whether there are headers to be let go that nothing is under any more. Spans wait for
-    /// [`Shard::judge`] to do so, or they would pile up.
-    pub(super) fn has_freed_headers(&self) -> bool {
-        self.buffer.has_freed_scopes()
     }
 
     /// Whether nothing more may be taken in until traces are due.

@@ -137,8 +137,9 @@ impl ShardTask {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.dispatch(&mut work);
-            // Of headers that nothing is under any more, what the last step left: spans wait for it.
-            work.is_judging |= self.shard.has_freed_headers();
+            // Spans wait for that, and the last step may have left some: headers to be let go,
+            // more bytes than there may be while a segment is sealed.
+            work.is_judging |= self.shard.is_over_limit();
             let may_admit = self.may_admit(&work);
             let has_upkeep = self.shard.has_upkeep();
             tokio::select! {
@@ -214,8 +215,8 @@ impl ShardTask {
     /// spans can hold them up.
     fn take_in(&mut self, work: &mut Work) {
         let Some(bytes) = self.admit(&mut work.arriving) else { return };
-        work.is_judging |= self.shard.is_over_limit();
         self.shard.upkeep((UPKEEP_FACTOR * bytes).min(4 * UPKEEP_SLICE));
+        work.is_judging |= self.shard.is_over_limit();
         if work.is_judging {
             self.judge(work);
         }

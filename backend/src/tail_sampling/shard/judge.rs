@@ -125,7 +125,10 @@ impl Shard {
 
     /// The next trace to be judged, and why.
     fn next_due(&mut self, now: Instant, early_for_bytes: &mut usize) -> Option<(Sequence, Cause)> {
-        let (front, trace) = self.traces.front()?;
+        let Some((front, trace)) = self.traces.front() else {
+            self.deadlines.forget_large();
+            return None;
+        };
         if now.saturating_duration_since(trace.arrived) >= self.settings.decision_wait {
             return Some((front, Cause::Wait));
         }

@@ -218,6 +218,7 @@ impl Run {
         let slice = self.random.random_range(1..40);
         loop {
             let judged = self.shard.judge(self.now, slice, shared::clock::now);
+            assert!(judged > 0 || !self.shard.is_over_limit());
             let wanted = if self.random.random_bool(0.5) { Take::Full } else { Take::Any };
             self.take(wanted);
             if judged == 0 {

@@ -36,6 +36,7 @@ impl Twin {
     fn judge(&mut self, now: Instant, slice: usize) {
         loop {
             let judged = self.shard.judge(now, slice, shared::clock::now);
+            assert!(judged > 0 || !self.shard.is_over_limit());
             while let Some(batch) = self.shard.take(Take::Any) {
                 for span in read(&batch).0 {
                     *self.forwarded.entry(span).or_default() += 1;
