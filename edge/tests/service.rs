@@ -137,7 +137,7 @@ fn it_serves_until_it_is_told_to_stop() {
 #[test]
 fn what_is_lost_while_stopping_is_counted_and_the_exit_code_tells() {
     // Nothing listens where the exporter sends to, at an address that nobody else uses.
-    let endpoint = TcpListener::bind("127.71.0.3:0").unwrap().local_addr().unwrap().to_string();
+    let endpoint = TcpListener::bind("127.2.0.3:0").unwrap().local_addr().unwrap().to_string();
     let mut edge = Edge::start(&queued(&endpoint), &["--shutdown-timeout=1s"]);
     edge.wait_for("everything is ready");
     assert_eq!(send_a_span(&edge.address("receivers::otlp")), "HTTP/1.1 200 OK");

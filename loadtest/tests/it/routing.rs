@@ -41,7 +41,8 @@ struct Item {
 
 impl Item {
     fn of(signal: Signal, number: u64) -> Self {
-        let nth = usize::try_from(number).unwrap();
+        // Each key comes twice, in different requests.
+        let nth = usize::try_from(number % (ITEMS / 2)).unwrap();
         let trace = if signal == Signal::Metrics { 0 } else { nth % TRACES + 1 };
         Self {
             number,

@@ -1,7 +1,7 @@
 //! What goes wrong around an edge, in a short form of `loadtest scenario`.
 //!
-//! The claims are about where every span is, never about time. With `RUN_SLOW_TESTS=1` faults
-//! last longer.
+//! The claims are about where every span is, never about time. With `RUN_SLOW_TESTS=1` most
+//! faults last longer.
 
 use std::path::Path;
 use std::time::Duration;

@@ -265,8 +265,8 @@ mod tests {
     }
 
     // Of this test alone, so that nobody else listens at a port of one that is to refuse.
-    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 71, 0, 1));
-    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 71, 0, 2));
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 2, 0, 1));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 2, 0, 2));
 
     /// The addresses that some connections to a name with two lead to. Where a backend listens on
     /// only one of them the other refuses.

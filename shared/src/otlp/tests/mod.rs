@@ -33,7 +33,7 @@ type Outcome = fn(Batch) -> Result<(), Rejected>;
 /// An address where nobody listens but who is told to: of these tests alone, so that no listener
 /// that takes any port gets it meanwhile.
 fn nobody_listens() -> SocketAddr {
-    std::net::TcpListener::bind("127.71.0.4:0").unwrap().local_addr().unwrap()
+    std::net::TcpListener::bind("127.2.0.4:0").unwrap().local_addr().unwrap()
 }
 
 /// Permits of a gate that is open.
